@@ -1,0 +1,42 @@
+// Words and files: the "made by" line, the keys, downloads.
+import { h } from "./controls.js";
+
+const SIGN_WORDS = { positive: "", signed: "signed gradient", absolute: "absolute gradient", negative: "negative gradient" };
+
+/** made by: LayerCAM · S5+S4+S3 · tanh γ=2 · max */
+export function madeBy(scene, stages, sign, plan, preset) {
+  const gamma = Number.isInteger(plan.gamma) ? plan.gamma : plan.gamma.toFixed(1);
+  const scale = plan.scale === "tanh" ? `tanh γ=${gamma}` : plan.scale === "none" ? "unscaled" : plan.scale;
+  const parts = [scene.method.title, stages.slice().reverse().join("+"), SIGN_WORDS[sign], scale];
+  if (stages.length > 1) parts.push(plan.reduce);
+  if (preset) parts.push(`preset ${preset}`);
+  return parts.filter(Boolean).join(" · ");
+}
+
+export function fileName(scene, ending) {
+  const clean = (text) => String(text).split(/[\\/]/).pop().replace(/\.[a-z]{3,4}$/i, "").replace(/[^\p{L}\p{N}]+/gu, "_").slice(0, 40);
+  return `${clean(scene.picture.name)}-${clean(scene.target.label)}-${clean(scene.method.title)}.${ending}`;
+}
+
+export function download(blob, name) {
+  const address = URL.createObjectURL(blob), link = h("a", { href: address, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+/** model.on with a way back. */
+export function listen(model, event, act) {
+  model.on(event, act);
+  return () => model.off(event, act);
+}
+
+export function keyTable() {
+  const rows = [
+    ["1 … 5", "stage on or off"], ["g", "next gradient sign"], ["[  ]", "previous, next picture"], ["p", "pin, unpin"],
+    ["arrows", "move a slider, or the reading point on the picture"], ["Shift + arrows", "move the point by 16 pixels"],
+    ["Esc", "close what is open"], ["?", "this list"],
+  ];
+  return h("dl", { class: "cw-keys" }, ...rows.flatMap(([key, words]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, words)]));
+}

@@ -1,0 +1,286 @@
+// CamExplorer: binds the model's traits to the controls and redraws once per frame.
+// Everything a switch of where/how/show changes is computed here; only what/method asks the kernel.
+import { bytesOf } from "./painting.js";
+import { button, h, menu, say, show } from "./controls.js";
+import { notice } from "./picture.js";
+import { display, footer, how, what, where } from "./column.js";
+import { download, fileName, keyTable, listen } from "./actions.js";
+import { Link, fileOf } from "./link.js";
+import { View } from "./view.js";
+
+const REDRAW = ["stages", "gradient", "gamma", "scale", "reduce", "preset", "opacity", "blend", "colormap", "threshold",
+  "contour", "box", "channel_stage", "channel_rank", "picture", "network", "target", "method", "_channel", "reason", "code"];
+const CONTENT = ["_pictures", "_networks", "_methods", "_presets", "_palettes", "_labels"];
+
+class Explorer {
+  constructor(model) {
+    this.model = model;
+    this.still = Boolean(model.get("_still"));
+    this.link = new Link(model, {
+      redraw: () => this.redraw(), asking: () => say(this.busy, "asking the kernel …"), silent: (status) => this.note.tell(status),
+    });
+    this.view = new View(model, {
+      redraw: () => this.redraw(), toggleStage: (name) => this.toggleStage(name),
+      onlyStage: (name) => this.link.put({ stages: [name] }), upload: (file) => this.upload(file),
+    });
+    this.build();
+    this.bind();
+    this.loadContent();
+    this.loadScene();
+    this.status();
+  }
+
+  get(name) { return this.model.get(name); }
+
+  // ---------------------------------------------------------------- building
+  build() {
+    const act = this.actions();
+    this.what = what(act);
+    this.where = where(act);
+    this.how = how(act);
+    this.display = display(act);
+    this.foot = footer(act, this.view.made);
+    this.note = notice(() => this.link.send({ kind: "offer" }), () => this.dismiss());
+    this.empty = h("div", { class: "cw-empty", hidden: true });
+    this.view.live.node.append(this.empty, this.note.node);
+    const column = h("div", { class: "cw-column" }, this.what.node, this.where.node, this.how.node, this.display.node);
+    this.root = h("div", { class: "cw-root cw-explorer" }, this.head(),
+      h("div", { class: "cw-body" }, this.view.node, column), this.foot.node);
+    this.root.cw = this.view.probe;
+    if (this.still) this.standAlone();
+  }
+
+  head() {
+    this.busy = h("span", { class: "cw-busy", role: "status", "aria-live": "polite" });
+    this.cancel = button("Cancel", () => this.link.send({ kind: "cancel" }), { class: "cw-link" });
+    this.keys = menu("Keys", { class: "cw-link", title: "keyboard (key ?)" });
+    this.keys.panel.append(keyTable());
+    show(this.cancel, false);
+    return h("header", { class: "cw-head" }, h("h2", {}, "camwidgets"), this.busy, this.cancel, this.keys.node);
+  }
+
+  /** In a saved page there is no kernel: what needs one is not shown. */
+  standAlone() {
+    this.root.classList.add("cw-still");
+    [this.what, this.where, this.foot].forEach((part) => part.still());
+  }
+
+  actions() {
+    return {
+      put: (changes) => this.link.put(changes), ask: (changes) => this.link.ask(changes),
+      send: (content) => this.link.send(content), upload: (file) => this.upload(file), turn: (by) => this.turn(by),
+      findLabels: (text) => this.findLabels(text), reset: (part) => () => this.reset(part),
+      preset: (name) => this.choosePreset(name), pin: () => this.pin(), copy: (text, told) => this.copy(text, told),
+      save: (kind) => this.save(kind), stageNames: () => this.view.stageNames(),
+      deepestChosen: () => this.view.chosen().slice(-1)[0] || "",
+    };
+  }
+
+  // ---------------------------------------------------------------- model
+  bind() {
+    this.stops = [];
+    const on = (names, act) => names.forEach((name) => this.stops.push(listen(this.model, `change:${name}`, act)));
+    on(REDRAW, () => this.redraw());
+    on(CONTENT, () => this.loadContent());
+    on(["_scene"], () => this.loadScene());
+    on(["_status"], () => this.status());
+    this.stops.push(listen(this.model, "msg:custom", (content, buffers) => this.receive(content, buffers)));
+    this.root.addEventListener("keydown", (event) => this.key(event));
+    const watch = new ResizeObserver(() => this.redraw());
+    watch.observe(this.view.live.node);
+    this.stops.push(() => watch.disconnect());
+  }
+
+  status() {
+    this.link.answered();
+    const status = this.get("_status") || { state: "idle" }, working = status.state === "working";
+    say(this.busy, working ? status.text : "");
+    show(this.cancel, working);
+    this.view.live.node.classList.toggle("cw-working", working);
+    this.root.setAttribute("aria-busy", String(working));
+    this.note.tell(["error", "offer"].includes(status.state) ? status : null);
+  }
+
+  dismiss() {
+    this.note.tell(null);
+    if (!this.still) this.link.send({ kind: "dismiss" });
+    this.view.live.node.focus();
+  }
+
+  loadScene() {
+    const scene = this.get("_scene");
+    const there = Boolean(scene && scene.id);
+    show(this.empty, !there);
+    if (there) {
+      this.view.load(scene);
+      this.what.classes.draw(scene, this.still);
+      this.how.gradient.allow(scene.signs);
+    }
+    this.redraw();
+  }
+
+  loadContent() {
+    const presets = this.get("_presets") || {}, names = this.get("_palettes") || [];
+    this.what.picture.options(this.get("_pictures") || []);
+    this.what.network.options(this.get("_networks") || []);
+    this.where.method.options(this.get("_methods") || []);
+    this.how.preset.options(Object.keys(presets).map((value) => ({ value, text: value || "custom" })));
+    this.display.colormap.options(names.map((value) => ({ value, text: value === "jet" ? "jet (as in the papers)" : value })));
+    this.view.palettes(names, bytesOf(this.get("_palette_bytes")));
+    this.what.labels.size((this.get("_labels") || []).length);
+    const first = (this.get("_pictures") || [])[0];
+    this.empty.replaceChildren(h("p", {}, "No picture yet. Drop one here, upload one, or start with a sample."),
+      first ? button(`Look at ${first.text}`, () => this.link.ask({ picture: first.value }), { class: "cw-button cw-primary" }) : "");
+    this.redraw();
+  }
+
+  // ---------------------------------------------------------------- drawing
+  redraw() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = 0;
+      this.controls();
+      if (this.view.fusion && this.view.tables.size) this.view.paint();
+    });
+  }
+
+  controls() {
+    const { fusion } = this.view, scene = fusion && fusion.scene, channel = this.get("channel_stage"), plan = this.view.plan();
+    this.what.picture.set(this.get("picture"));
+    this.what.network.set(this.get("network"));
+    if (scene) this.what.classes.mark(this.get("target") === null ? scene.target.index : this.get("target"));
+    this.where.method.set(this.get("method"));
+    if (scene) this.where.draw(scene, channel, this.get("channel_rank") || 0, this.view.channel());
+    this.how.gradient.set(scene ? this.view.sign() : this.get("gradient"));
+    this.how.preset.set(this.get("preset") || "");
+    this.how.draw(plan, Boolean(channel));
+    const { opacity, blend, colormap, threshold, contour, box } = this.display;
+    opacity.set(this.get("opacity"));
+    blend.set(this.get("blend"));
+    colormap.set(this.get("colormap"));
+    threshold.set(this.get("threshold"));
+    threshold.enable(this.get("contour") || this.get("box"));
+    contour.set(this.get("contour"));
+    box.set(this.get("box"));
+    say(this.foot.text, this.get("code") || "");
+  }
+
+  // ---------------------------------------------------------------- acts
+  toggleStage(name) {
+    const now = this.view.chosen(), next = now.includes(name) ? now.filter((other) => other !== name) : [...now, name];
+    if (next.length) this.link.put({ stages: this.view.stageNames().filter((other) => next.includes(other)) });
+    else say(this.busy, "One stage has to stay on.");
+  }
+
+  choosePreset(name) {
+    const plan = (this.get("_presets") || {})[name];
+    this.link.put(plan && name ? { preset: name, gamma: plan.gamma, scale: plan.scale, reduce: plan.reduce } : { preset: null });
+  }
+
+  turn(by) {
+    const list = this.get("_pictures") || [];
+    if (!list.length) return;
+    const at = list.findIndex(({ value }) => value === this.get("picture"));
+    this.link.ask({ picture: list[(at + by + list.length) % list.length].value });
+  }
+
+  reset(part) {
+    const { method, ...view } = (this.get("_defaults") || {})[part] || {};
+    if (part === "what") { this.link.ask(view); return; }
+    if (view.stages === null) view.stages = this.view.stageNames();
+    this.link.put(view);
+    if (method && !this.still) this.link.ask({ method });
+  }
+
+  /** Labels that hold the text: first those that begin with it, then with a word that does, then the rest. */
+  findLabels(text) {
+    const wanted = text.toLowerCase(), ranked = [[], [], []];
+    (this.get("_labels") || []).forEach((label, index) => {
+      const name = label.toLowerCase(), at = name.indexOf(wanted);
+      if (at < 0 && String(index) !== wanted) return;
+      const rank = at <= 0 ? 0 : name.includes(` ${wanted}`) ? 1 : 2;
+      ranked[rank].push({ text: `${label} · ${index}`, value: index });
+    });
+    return ranked.flat().slice(0, 50);
+  }
+
+  pin() {
+    const pinned = this.view.pin();
+    this.foot.pin.setAttribute("aria-pressed", String(pinned));
+    say(this.foot.pin, pinned ? "Unpin" : "Pin");
+  }
+
+  async copy(text, told) {
+    try {
+      await navigator.clipboard.writeText(text.textContent);
+      say(told, "Copied.");
+    } catch {
+      getSelection().selectAllChildren(text);
+      say(told, "Press Ctrl+C to copy them.");
+    }
+  }
+
+  save(kind) {
+    if (!this.view.fusion) return;
+    if (kind === "png") this.view.savePicture();
+    else this.link.send({ kind: "save", what: kind });
+  }
+
+  receive(content, buffers) {
+    const file = fileOf(content, buffers);
+    if (!file) return;
+    download(file, content.name || fileName(this.view.fusion.scene, "bin"));
+    say(this.busy, `saved ${content.name}`);
+  }
+
+  upload(file) { if (!this.still) this.link.upload(file); }
+
+  // ---------------------------------------------------------------- keyboard
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || (event.key === "Enter" && event.shiftKey)) return;
+    event.stopPropagation(); // the notebook's own one-letter commands must not run
+    if (event.key === "Escape") this.escape();
+    else if (!writes(event.target) && this.letter(event.key)) event.preventDefault();
+  }
+
+  letter(key) {
+    const { fusion } = this.view, stage = fusion && /^[1-9]$/.test(key) && fusion.scene.stages[Number(key) - 1];
+    if (stage) this.toggleStage(stage.name);
+    else if (key === "?") this.keys.toggle(this.keys.panel.hidden);
+    else if (key === "p") this.pin();
+    else if (key === "g" && fusion) this.nextSign();
+    else if ((key === "[" || key === "]") && !this.still) this.turn(key === "[" ? -1 : 1);
+    else return false;
+    return true;
+  }
+
+  nextSign() {
+    const { signs } = this.view.fusion.scene;
+    this.link.put({ gradient: signs[(signs.indexOf(this.view.sign()) + 1) % signs.length] });
+  }
+
+  escape() {
+    const closed = [this.keys, this.foot.code, this.foot.save].some((panel) => panel.close());
+    if (!closed && !this.note.node.hidden) this.dismiss();
+  }
+
+  close() {
+    cancelAnimationFrame(this.waiting);
+    this.link.close();
+    [this.keys, this.foot.code, this.foot.save].forEach((panel) => panel.toggle(false));
+    this.stops.forEach((stop) => stop());
+  }
+}
+
+/** Fields that take letters: one-letter commands leave them alone. */
+function writes(target) {
+  return target.tagName === "TEXTAREA" || target.tagName === "SELECT" || (target.tagName === "INPUT" && target.type === "text");
+}
+
+function render({ model, el }) {
+  const explorer = new Explorer(model);
+  el.append(explorer.root);
+  return () => explorer.close();
+}
+
+export default { render };

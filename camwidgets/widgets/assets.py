@@ -1,0 +1,45 @@
+"""The front end as one text: the small modules of ``camwidgets/frontend`` joined in order of need.
+
+There is no bundler: each part is a plain ES module, and joining them means dropping the ``import`` lines
+that name a sibling and the word ``export`` before a declaration. What is left of ``export default`` in
+the last part makes the result an ES module again.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+
+PARTS = (
+    "fusion.js",
+    "painting.js",
+    "controls.js",
+    "picture.js",
+    "stages.js",
+    "column.js",
+    "actions.js",
+    "link.js",
+    "view.js",
+    "explorer.js",
+)
+
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
+
+
+def part(name: str) -> str:
+    """The text of one file of the front end."""
+    return (files("camwidgets") / "frontend" / name).read_text(encoding="utf-8")
+
+
+@cache
+def esm(parts: tuple[str, ...] = PARTS) -> str:
+    """One ES module whose default export is ``{render}``, as anywidget expects it."""
+    return "\n".join(_EXPORT.sub("", _IMPORT.sub("", part(name))) for name in parts)
+
+
+@cache
+def css() -> str:
+    """The style sheet of the explorer; only JupyterLab's variables, each with a fallback."""
+    return part("explorer.css")
