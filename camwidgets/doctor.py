@@ -25,13 +25,13 @@ Status = Literal["ok", "note", "wrong"]
 GIB = 1024**3
 # What one explorer with the embedded network was measured to need, the notebook's kernel included.
 NEEDED_MEMORY = 1 * GIB
-# JupyterLab's own extensions that our widgets are drawn by: extension -> the Python package that installs it.
+# JupyterLab extensions that draw our widgets: extension -> the Python package that installs it.
 LAB_EXTENSIONS = {"anywidget": "anywidget", "@jupyter-widgets/jupyterlab-manager": "jupyterlab_widgets"}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. ``wrong`` means that camwidgets cannot work; ``note`` that something optional is missing."""
+    """One finding. ``wrong``: camwidgets cannot work. ``note``: something optional is missing."""
 
     name: str
     status: Status

@@ -1,8 +1,8 @@
 """Find a Chromium for the browser tests, or bring one; print its path.
 
 A browser that is there already is used: ``$CAMWIDGETS_CHROMIUM``, then one on the PATH, then one that
-Playwright brought earlier. Otherwise Debian's package is installed where apt works as root, and Playwright's own build
-elsewhere. Exit status 1, with what to do, when none can be had: browser tests are never skipped.
+Playwright brought earlier. Otherwise Debian's package is installed where apt works as root, and Playwright's
+own build elsewhere. Exit status 1, with what to do, when none can be had: browser tests are never skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main() -> int:
     if browser is None:
         _say(
             "No browser for the tests: none was found, and neither apt-get nor Playwright could bring one.\n"
-            "Install one (Debian: sudo apt-get install chromium), or name one: CAMWIDGETS_CHROMIUM=/path/to/it"
+            "Install one (Debian: sudo apt-get install chromium), or name one: CAMWIDGETS_CHROMIUM=/its/path"
         )
         return 1
     if not _starts(browser):
