@@ -188,9 +188,9 @@ def check_kernel() -> Check:
 
     spec = KernelSpecManager().get_kernel_spec("python3")
     program = spec.argv[0]
-    # Jupyter puts its own Python in the place of a bare name.
-    same = program.startswith("python") or Path(program).absolute() == Path(sys.executable).absolute()
-    if not same and not Path(program).parent.samefile(Path(sys.executable).parent):
+    # Jupyter puts its own Python in the place of a bare name; python and python3 of one folder are one.
+    bare = program.startswith("python")
+    if not bare and Path(program).parent.resolve() != Path(sys.executable).parent.resolve():
         mend = f"{sys.executable} -m ipykernel install --sys-prefix"
         return Check("kernel", "wrong", f"notebooks start {program}, which is another environment", mend)
     return Check("kernel", "ok", f"'{spec.display_name}' starts this Python")

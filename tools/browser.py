@@ -54,7 +54,7 @@ def _from_playwright() -> Path | None:
 def _starts(browser: Path) -> bool:
     # Ubuntu's `chromium` is a script that only says "install the snap": it has to be run to be believed.
     try:
-        command = [browser, "--version"]
+        command = [str(browser), "--version"]
         answer = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
 
 from camwidgets.doctor import find_browser
 from tests.browser.jupyter import JupyterServer
@@ -25,7 +25,7 @@ CHROMIUM_ARGUMENTS = [
     # Whatever a page asks for outside this machine fails at once instead of after a timeout.
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 ]
-VIEWPORT = {"width": 1440, "height": 1000}
+VIEWPORT = ViewportSize(width=1440, height=1000)
 FAILED = pytest.StashKey[bool]()
 
 
