@@ -1,0 +1,264 @@
+"""A classifier: a module, its preprocessing, its labels, its taps."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import unknown
+from ..images import ImageSource, open_image
+from .guards import autocast, call, undisturbed
+from .preprocessing import Preprocess
+from .taps import Tap, taps_table
+from .tracing import Trace, trace
+
+Target = Any  # class index, label, callable on one picture's logits, or None for the top class
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One class of a prediction: `probability` = softmax of the logits, in [0, 1]."""
+
+    index: int
+    label: str
+    probability: float
+    logit: float
+
+
+class Classifier:
+    """What is explained: an image classifier with all that is needed to feed it and to name what it answers.
+
+    Made by `camwidgets.load` or `camwidgets.wrap`. The module is the user's own object and is never changed: training
+    flags, `requires_grad`, `.grad`, buffers and hooks are after every call what they were before.
+
+    Attributes:
+        module: the network. name: how it is called in tables and files. labels: one per logit.
+        preprocessing: picture → tensor. input_size: (h, w). stages: "S1" (shallow) … → `Tap`. taps: all sites.
+        dtype: autocast precision (`torch.bfloat16`, `torch.float16`) or None.
+
+    Example:
+        >>> import camwidgets
+        >>> classifier = camwidgets.load("efficientnet_lite0")
+        >>> classifier.predict(camwidgets.samples.picture("cat"), k=1)[0].label
+        'tabby'
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        preprocessing: Preprocess,
+        labels: Sequence[str] | None = None,
+        *,
+        name: str = "",
+        input_size: tuple[int, int] = (224, 224),
+        output: Callable[[Any], Tensor] | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.module = module
+        self.preprocessing = preprocessing
+        self.name = name or type(module).__name__
+        self.input_size = input_size
+        self.dtype = dtype
+        self.lock = threading.RLock()  # one pass at a time: hooks and flags belong to the pass that set them
+        self._given_labels = None if labels is None else [str(label) for label in labels]
+        self._output = output
+        self._hash: tuple[Any, str] = (None, "")
+
+    def __repr__(self) -> str:
+        parameters = sum(p.numel() for p in self.module.parameters())
+        head = f"{self.name}: {len(self.labels)} classes, {parameters / 1e6:.1f} M parameters, on {self.device}"
+        return f"{head}\n{taps_table(self.stages)}"
+
+    @property
+    def device(self) -> torch.device:
+        tensor = next(self.module.parameters(), None)
+        tensor = next(self.module.buffers(), None) if tensor is None else tensor
+        return torch.device("cpu") if tensor is None else tensor.device
+
+    def to(self, device: str | torch.device) -> Classifier:
+        """Move the module to `device` ("cpu", "cuda", "mps" …) and return self."""
+        self.module.to(device)
+        return self
+
+    def autocast(self, dtype: torch.dtype | None) -> Classifier:
+        """Run forward passes in `dtype` (bfloat16, float16) by autocast, or None for full precision; returns self."""
+        self.dtype = dtype
+        return self
+
+    @property
+    def taps(self) -> dict[str, Tap]:
+        """Every tappable site in the order of the forward pass: name → `Tap`."""
+        return self._trace.taps
+
+    @property
+    def stages(self) -> dict[str, Tap]:
+        """The stages, shallow to deep: "S1" → `Tap` … A stage holds all layers of one spatial resolution."""
+        return self._trace.stages
+
+    @property
+    def labels(self) -> list[str]:
+        """One label per logit."""
+        count = self._traced[1]
+        if self._given_labels is None:
+            return [f"class {i}" for i in range(count)]
+        if len(self._given_labels) != count:
+            raise ValueError(f"{len(self._given_labels)} labels were given for a network with {count} classes")
+        return self._given_labels
+
+    @property
+    def _trace(self) -> Trace:
+        return self._traced[0]
+
+    @cached_property
+    def _traced(self) -> tuple[Trace, int]:
+        """The taps and the number of classes, found by one pass over noise (the global random state is untouched)."""
+        noise = torch.randn((1, 3, *self.input_size), generator=torch.Generator().manual_seed(0))
+        classes = 0
+
+        def run() -> None:
+            nonlocal classes
+            classes = self.logits(self._on_device(noise)).shape[1]
+
+        with self.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(self.module):
+            found = trace(self.module, run, self.input_size)
+        return found, classes
+
+    def tap(self, name: str) -> Tap:
+        """The tap of that name or stage; `ValueError` with the nearest valid name otherwise."""
+        if name in self.stages:
+            return self.stages[name]
+        if name not in self.taps:
+            raise unknown("tap", name, [*self.stages, *self.taps])
+        return self.taps[name]
+
+    def select(self, taps: str | Iterable[str]) -> dict[str, Tap]:
+        """Named taps: "stages" gives all stages; otherwise stage names and tap names, alone or in a list."""
+        if isinstance(taps, str) and taps == "stages":
+            if not self.stages:
+                raise ValueError(
+                    f"{self.name} has no spatial activations to tap by itself (transformers are not stages of maps); "
+                    f"name taps out of `classifier.taps`"
+                )
+            return dict(self.stages)
+        names = [taps] if isinstance(taps, str) else list(taps)
+        if not names:
+            raise ValueError(f"no stage was given; this network has: {', '.join(self.stages) or 'none'}")
+        stage_of = {str(tap): stage for stage, tap in self.stages.items()}
+        return {str(name) if name in self.stages else stage_of.get(name, str(name)): self.tap(name) for name in names}
+
+    def index(self, target: int | str) -> int:
+        """The class index of a target: an index in range, or a label."""
+        count = self._traced[1]
+        if isinstance(target, str):
+            return self._index_of_label(target)
+        if isinstance(target, bool) or int(target) != target:
+            raise TypeError(f"a target is a class index, a label or a callable on the logits; got {target!r}")
+        if not 0 <= target < count:
+            raise ValueError(f"class {int(target)} is out of range: {self.name} has classes 0 … {count - 1}")
+        return int(target)
+
+    def _index_of_label(self, label: str) -> int:
+        found = [i for i, known in enumerate(self.labels) if known.casefold() == label.casefold()]
+        if not found:
+            raise unknown("label", label, self.labels)
+        if len(found) > 1:
+            raise ValueError(f"label {label!r} names the classes {found}; give one of these indices instead")
+        return found[0]
+
+    def preprocess(self, image: ImageSource) -> Tensor:
+        """A picture (or list of pictures, or an already preprocessed tensor) to an N×3×h×w tensor on the device."""
+        if isinstance(image, Tensor):
+            return self._on_device(_checked(image))
+        if isinstance(image, (list, tuple)):
+            if not image:
+                raise ValueError("an empty list of pictures was given")
+            return torch.cat([self.preprocess(one) for one in image])
+        return self._on_device(self.preprocessing(open_image(image))[None])
+
+    def _on_device(self, x: Tensor) -> Tensor:
+        weight = next((p for p in self.module.parameters() if p.is_floating_point()), None)
+        x = x.detach().to(self.device, torch.float32 if weight is None else weight.dtype)
+        return x.clone() if x.is_inference() else x
+
+    def pictures(self, x: Tensor) -> list[np.ndarray]:
+        """What the network saw: each picture of the batch `x` as h×w×3 uint8."""
+        return [self.preprocessing.show(one) for one in x]
+
+    def logits(self, x: Tensor) -> Tensor:
+        """The N×C logits of a preprocessed batch, in the caller's gradient mode and the module's own state."""
+        with autocast(self.device, self.dtype):
+            out = call(self.module, x)
+        out = self._output(out) if self._output else out
+        if not isinstance(out, Tensor):
+            keys = f" with keys {list(out)}" if isinstance(out, dict) else ""
+            raise TypeError(
+                f"{self.name} returns a {type(out).__name__}{keys}, not a tensor of logits; pick them out with "
+                f"wrap(module, output=lambda out: …)"
+            )
+        if out.ndim != 2:
+            raise ValueError(f"{self.name} returns logits of shape {tuple(out.shape)}; N×classes is needed")
+        return out
+
+    def predict(self, image: ImageSource, k: int = 5) -> list[Prediction]:
+        """The k most probable classes of one picture, most probable first."""
+        x = self.preprocess(image)
+        if len(x) != 1:
+            raise ValueError(f"predict takes one picture; got a batch of {len(x)}")
+        with self.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(self.module):
+            logits = self.logits(x)[0].float().cpu()
+        return self.ranked(logits, k)
+
+    def ranked(self, logits: Tensor, k: int = 5) -> list[Prediction]:
+        """The k most probable classes of one vector of logits."""
+        check_finite(logits, self.name)
+        probabilities = logits.softmax(0)
+        best = probabilities.argsort(descending=True, stable=True)[: max(1, int(k))].tolist()
+        return [Prediction(i, self.labels[i], float(probabilities[i]), float(logits[i])) for i in best]
+
+    def gap_weights(self) -> Tensor | None:
+        """The C×K weights of a final `Linear` that is fed by global average pooling of the deepest tap, else None.
+
+        Tested, not guessed from names: weights · mean(A) + bias must reproduce the logits on a random input.
+        """
+        from .head import gap_linear
+
+        return gap_linear(self)
+
+    def weights_hash(self) -> str:
+        """SHA-256 over all parameters and buffers (names, shapes, bytes); recomputed only when one has changed."""
+        state = self.module.state_dict()
+        seen = tuple((name, t.data_ptr(), 0 if t.is_inference() else t._version) for name, t in state.items())
+        if self._hash[0] != seen:
+            digest = hashlib.sha256()
+            for name, tensor in state.items():
+                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+                digest.update(cast(Any, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
+            self._hash = (seen, digest.hexdigest())
+        return self._hash[1]
+
+
+def check_finite(logits: Tensor, name: str) -> None:
+    """Raise when a network answers NaN or infinity: nothing that follows would mean anything."""
+    if not torch.isfinite(logits).all():
+        raise ValueError(
+            f"{name} returned NaN or infinite logits for this picture; its weights or its input are broken"
+        )
+
+
+def _checked(x: Tensor) -> Tensor:
+    x = x[None] if x.ndim == 3 else x
+    if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
+        raise ValueError(
+            f"a preprocessed tensor must be 1×3×H×W (or N×3×H×W) floating point; got {tuple(x.shape)}, {x.dtype}"
+        )
+    if not torch.isfinite(x).all():
+        raise ValueError("the preprocessed tensor contains NaN or infinity")
+    return x

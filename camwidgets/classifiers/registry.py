@@ -1,0 +1,195 @@
+"""Where classifiers come from: the embedded network, the toy nets, torchvision's zoo, or anybody's module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..errors import unknown
+from .classifier import Classifier
+from .preprocessing import CustomPreprocessing, Fit, Preprocess, Preprocessing
+from .states import adapt, read_state
+
+EMBEDDED = "efficientnet_lite0"
+TOYS = ("toy", "toy-shortcut", "defects")
+
+
+def available() -> list[str]:
+    """Every name that `load` knows: the embedded network first, then the toy nets, then torchvision's classifiers."""
+    import torchvision
+
+    return [EMBEDDED, *TOYS, *torchvision.models.list_models(module=torchvision.models)]
+
+
+def load(
+    name: str,
+    weights: str | Path | None = "DEFAULT",
+    *,
+    labels: Sequence[str] | None = None,
+    fit: Fit = "crop",
+    progress: bool = True,
+) -> Classifier:
+    """Return a classifier by name.
+
+    Args:
+        name: "efficientnet_lite0" (embedded, no network needed), a toy net ("toy", "toy-shortcut", "defects"), or any
+            torchvision classifier ("resnet50" …; see `available()`).
+        weights: "DEFAULT" (torchvision's best: downloaded now, unless a copy is in the cache), None (random), or the
+            path of a state dict (.safetensors, or .pth read with `weights_only=True`).
+        labels: class labels, if not those of ImageNet.
+        fit: "crop" (resize and centre crop, as trained) or "squash" (the whole picture, distorted).
+        progress: show the download's progress.
+    Raises:
+        ValueError: unknown name, weights of another architecture, a file with code in it.
+        ConnectionError: the weights cannot be downloaded.
+
+    Example:
+        >>> load("efficientnet_lite0").stages["S5"]
+        'head'
+    """
+    name = str(name)
+    if fit not in ("crop", "squash"):
+        raise unknown("fit", fit, ("crop", "squash"))
+    if name == EMBEDDED:
+        return _load_embedded(weights, labels, fit)
+    if name in TOYS:
+        return _load_toy(name, weights, labels, fit)
+    return _load_torchvision(name, weights, labels, fit, progress)
+
+
+def wrap(
+    module: nn.Module,
+    transform: Callable[[Image.Image], Tensor] | Preprocess | None = None,
+    labels: Sequence[str] | None = None,
+    *,
+    name: str = "",
+    input_size: int | tuple[int, int] | None = None,
+    output: Callable[[Any], Tensor] | None = None,
+) -> Classifier:
+    """Return a classifier around anybody's module (timm's too). The module is used as it is, never changed.
+
+    Args:
+        module: takes N×3×h×w, returns N×C logits. transform: RGB picture → 3×h×w tensor (torchvision transforms, a
+            timm transform, a `Preprocessing`, any callable); None = resize, centre crop, ImageNet normalisation.
+        labels: one per class; None = "class 0" … input_size: h = w or (h, w); None = found by trying the transform.
+        output: picks the logits out of what the module returns, if that is a tuple, a dict or an object.
+
+    Example:
+        >>> import torchvision
+        >>> wrap(torchvision.models.resnet18(), name="mine").stages["S5"]
+        'layer4'
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"wrap takes a torch.nn.Module; got {type(module).__name__}")
+    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    preprocessing: Preprocess
+    if transform is None:
+        size = size or (224, 224)
+        preprocessing = Preprocessing(size, round(max(size) / 0.875))
+    elif hasattr(transform, "show"):
+        preprocessing = transform  # type: ignore[assignment]
+    else:
+        preprocessing = CustomPreprocessing(transform)
+    if size is None:
+        tried = preprocessing(Image.new("RGB", (320, 320), "grey"))
+        size = (int(tried.shape[-2]), int(tried.shape[-1]))
+    return Classifier(module, preprocessing, labels, name=name, input_size=size, output=output)
+
+
+def imagenet_labels() -> list[str]:
+    """The 1000 ImageNet class labels, in the order of the logits (torchvision's spelling)."""
+    from torchvision.models import ResNet50_Weights
+
+    return list(ResNet50_Weights.DEFAULT.meta["categories"])
+
+
+def _load_embedded(weights: Any, labels: Sequence[str] | None, fit: Fit) -> Classifier:
+    from .lite0 import EfficientNetLite0, load_lite0
+
+    module = load_lite0() if weights == "DEFAULT" else EfficientNetLite0().eval()
+    if weights not in ("DEFAULT", None):
+        module.load_state_dict(adapt(read_state(Path(weights)), module, EMBEDDED))
+    moments = (127 / 255,) * 3, (128 / 255,) * 3  # (x − 127) / 128, as the weights were trained
+    preprocessing = Preprocessing((224, 224), 256, fit, *moments, interpolation="bicubic")
+    return Classifier(module, preprocessing, labels or imagenet_labels(), name=EMBEDDED)
+
+
+def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -> Classifier:
+    from .toynet import toy_model
+
+    module, own, size, mean, std = toy_model(name)
+    if weights is None:
+        module.apply(lambda m: m.reset_parameters() if hasattr(m, "reset_parameters") else None)
+    elif weights != "DEFAULT":
+        module.load_state_dict(adapt(read_state(Path(weights)), module, name))
+    preprocessing = Preprocessing(size, size[0], fit, mean, std)
+    return Classifier(module.eval(), preprocessing, labels or own, name=name, input_size=size)
+
+
+def _load_torchvision(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit, progress: bool) -> Classifier:
+    import torchvision
+
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise unknown("network", name, available())
+    published = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    state = None
+    if weights == "DEFAULT":
+        state = _download(published, name, progress)
+    elif weights is not None:
+        state = read_state(Path(weights))
+    module = _build(name, state)
+    if state is not None:
+        module.load_state_dict(adapt(state, module, name))
+    preset = Preprocessing.from_torchvision(published.transforms())
+    preprocessing = Preprocessing(preset.size, preset.resize, fit, preset.mean, preset.std, preset.interpolation)
+    own = list(published.meta["categories"]) if _classes(state) in (None, 1000) else None
+    return Classifier(module.eval(), preprocessing, labels or own, name=name, input_size=preset.size)
+
+
+def _build(name: str, state: dict[str, Tensor] | None) -> nn.Module:
+    """The architecture, with the auxiliary heads and the number of classes that `state` has."""
+    import torchvision
+
+    options: dict[str, Any] = {}
+    if name in ("googlenet", "inception_v3"):
+        options = {"init_weights": state is None, "aux_logits": state is None or any("aux" in k.lower() for k in state)}
+        if name == "googlenet" or state is not None:
+            options["transform_input"] = state is not None
+    classes = _classes(state)
+    if classes is not None:
+        options["num_classes"] = classes
+    module: nn.Module = torchvision.models.get_model(name, weights=None, **options)
+    return module
+
+
+def _classes(state: dict[str, Tensor] | None) -> int | None:
+    """The number of classes of a state dict: the length of its last bias (or rows of its last weight)."""
+    if not state:
+        return None
+    last = [
+        t
+        for key, t in state.items()
+        if t.ndim in (1, 2, 4) and "aux" not in key.lower() and key.endswith(("weight", "bias"))
+    ]
+    return int(last[-1].shape[0]) if last else None
+
+
+def _download(published: Any, name: str, progress: bool) -> dict[str, Tensor]:
+    size = published.meta.get("_file_size", 0)
+    try:
+        return dict(
+            torch.hub.load_state_dict_from_url(
+                published.url, map_location="cpu", progress=progress, check_hash=True, weights_only=True
+            )
+        )
+    except (URLError, OSError) as error:
+        raise ConnectionError(
+            f"the weights of {name} ({size:.0f} MB) could not be downloaded from {published.url}: {error}. "
+            f"Use weights=None (random), weights=PATH (a file that you have), or load('{EMBEDDED}'), which needs none"
+        ) from error

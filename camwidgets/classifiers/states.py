@@ -1,0 +1,60 @@
+"""Reading state dicts without running anything that is in the file."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict file: .safetensors, or .pth/.pt by `torch.load(weights_only=True)`.
+
+    Raises:
+        FileNotFoundError: no such file. ValueError: not a state dict, or a file that carries code.
+    """
+    path = path.expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"no weights at {str(path)!r}")
+    try:
+        state = _read(path)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"{path.name!r} holds Python objects beside tensors, which could run code when read; it was not opened. "
+            f"Save a plain state dict: torch.save(model.state_dict(), …), or .safetensors"
+        ) from error
+    except Exception as error:
+        raise ValueError(f"{path.name!r} is not a readable state dict (.pth or .safetensors): {error}") from error
+    for key in ("state_dict", "model", "model_state_dict"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{path.name!r} is not a state dict: it does not hold named tensors alone")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _read(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def adapt(state: dict[str, Tensor], module: nn.Module, name: str) -> dict[str, Tensor]:
+    """`state` if its names and shapes are those of `module`, else one sentence that says where they differ."""
+    own = module.state_dict()
+    missing = [key for key in own if key not in state]
+    extra = [key for key in state if key not in own]
+    wrong = [key for key in own if key in state and own[key].shape != state[key].shape]
+    if not (missing or extra or wrong):
+        return state
+    parts = [
+        f"{len(keys)} {what} (first: {keys[0]})"
+        for keys, what in ((missing, "missing"), (extra, "unknown"), (wrong, "of another shape"))
+        if keys
+    ]
+    raise ValueError(f"these weights are not of {name}: of its {len(own)} tensors {', '.join(parts)}")

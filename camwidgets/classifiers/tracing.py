@@ -1,0 +1,327 @@
+"""Finding taps: one forward pass of an example, watched operation by operation.
+
+Watching operations (not module types) finds activations wherever they come from: modules, functions, in-place,
+shared modules, and swish written out as x·σ(x). Beside every tensor a `Note` says whether it is a rectified
+activation, at which spatial size, and which window of the input it sees.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from .taps import BeforeSite, Layout, ReceptiveField, Tap
+
+ACTIVATIONS = {
+    "relu": "relu",
+    "clamp_min": "relu",
+    "threshold": "relu",
+    "leaky_relu": "leaky_relu",
+    "prelu": "prelu",
+    "_prelu_kernel": "prelu",
+    "elu": "elu",
+    "selu": "elu",
+    "celu": "elu",
+    "silu": "silu",
+    "gelu": "gelu",
+    "hardswish": "hardswish",
+    "mish": "mish",
+    "softplus": "softplus",
+    "tanh": "tanh",
+}
+POOLS = {"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"}
+GLOBAL = {"mean", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "_adaptive_avg_pool2d_backward"}
+MIXING = {"bmm", "baddbmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"}
+NONNEGATIVE = {"relu", "relu6"}
+# Operations that move or join values without computing new ones: a rectified tensor stays rectified.
+MOVING = {
+    "view", "_unsafe_view", "reshape", "permute", "transpose", "clone", "contiguous", "alias", "detach", "slice",
+    "split", "split_with_sizes", "chunk", "select", "unbind", "expand", "squeeze", "unsqueeze", "t", "_to_copy",
+    "dropout", "native_dropout", "_reshape_alias", "to", "flatten", "lift_fresh",
+}  # fmt: skip
+
+
+@dataclass
+class Note:
+    """What is known of one tensor during the trace."""
+
+    kind: str | None = None  # "rectified", "pooled" (moved down a resolution since) or None
+    activation: str | None = None
+    before: BeforeSite | None = None  # where the value before the activation can be read
+    size: tuple[int, int] = (1, 1)
+    field: ReceptiveField = field(default_factory=ReceptiveField)
+    gate_of: int | None = None  # id of x where this is σ(x): x·σ(x) is a swish
+    pooled_by: int = 1
+    born: int = 0  # the operation that made it
+    last_use: int = 0  # the last operation that read it
+
+
+@dataclass
+class Trace:
+    """What one traced pass leaves: every tappable site, and the stage taps."""
+
+    taps: dict[str, Tap]
+    stages: dict[str, Tap]
+
+
+def trace(module: nn.Module, run: Callable[[], Any], input_size: tuple[int, int]) -> Trace:
+    """Run `run()` (one forward pass of `module` on one picture, no gradients) and find its taps.
+
+    Stages are numbered from the highest resolution; a stage's tap is the last rectified activation at its stride
+    that everything passes through (ResNet-50: the output of `layer1`, not the first ReLU inside `layer2.0`, which the
+    shortcut goes around). Where every one is bypassed (ConvNeXt), it is the last one.
+    """
+    tracer = _Tracer(input_size)
+    with _watch_modules(module, tracer), tracer:
+        run()
+    return tracer.result()
+
+
+class _Tracer(TorchDispatchMode):
+    def __init__(self, input_size: tuple[int, int]) -> None:
+        super().__init__()
+        self.input_size = input_size
+        self.notes: Any = WeakTensorKeyDictionary()
+        self.made_by: Any = WeakTensorKeyDictionary()  # tensor -> (module, call) that it is the output of
+        self.calls: Counter[str] = Counter()
+        self.stack: list[tuple[str, int, bool]] = []  # module, call, whether it has children
+        self.sites: list[tuple[str, int, str | None, int, Layout, Note]] = []
+        self.clock = 0
+        self.every_note: list[Note] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        name = func._overloadpacket.__name__
+        inputs = [a for a in _flat(args) if isinstance(a, Tensor)]
+        self.clock += 1
+        made = self._note(name.rstrip("_") if not name.startswith("_") else name, inputs, args, kwargs or {}, out)
+        if made is not None:
+            made.born = made.last_use = self.clock
+            made.pooled_by = 1
+            self.every_note.append(made)
+            for tensor in _flat(out):
+                if isinstance(tensor, Tensor):
+                    self._remember(name, tensor, made, inputs)
+        return out
+
+    def _remember(self, name: str, tensor: Tensor, note: Note, inputs: list[Tensor]) -> None:
+        self.notes[tensor] = note
+        if name.endswith("_") and not note.activation:
+            self.made_by.pop(tensor, None)  # changed in place: no longer what that module put out
+        if note.before and note.before[2] == "output" and tensor.ndim == 4 and name.strip("_") not in MOVING:
+            layout = _layout(tensor, note)
+            if layout:
+                module, call, _ = note.before
+                self.sites.append((module, call, note.activation, tensor.shape[_channel(layout)], layout, note))
+
+    def _note(self, name: str, inputs: list[Tensor], args: Any, kwargs: Any, out: Any) -> Note | None:
+        for tensor in inputs:
+            if tensor not in self.notes and tensor.ndim == 4 and tuple(tensor.shape[-2:]) == self.input_size:
+                self.notes[tensor] = Note(size=self.input_size)  # the picture itself, coming from outside
+        known = [self.notes[t] for t in inputs if t in self.notes]
+        first = out[0] if isinstance(out, (tuple, list)) else out
+        if not known or not isinstance(first, Tensor):
+            return None
+        for note in known:
+            note.last_use = self.clock
+        main = max(known, key=lambda note: note.size[0] * note.size[1])
+        joined = [note for note in known if note.size == main.size]
+        base = Note(size=main.size, field=_join([note.field for note in joined]))
+        if name in ("convolution", "_convolution", "mkldnn_convolution"):
+            return self._conv(base, args, first)
+        if name in POOLS:
+            return self._pool(base, main, args, first)
+        if name in GLOBAL:
+            size = tuple(first.shape[-2:]) if first.ndim == 4 else (1, 1)
+            return replace(base, size=size, field=replace(base.field, whole=True))  # type: ignore[arg-type]
+        if name.startswith("upsample") or name in ("pixel_shuffle",):
+            return replace(base, size=tuple(first.shape[-2:]))  # type: ignore[arg-type]
+        if name in MIXING:
+            return replace(base, field=replace(base.field, whole=True))
+        return self._elementwise(name, base, main, joined, inputs, args, kwargs, first)
+
+    def _elementwise(
+        self, name: str, base: Note, main: Note, joined: list[Note], inputs: list[Tensor], args: Any, kwargs: Any,
+        first: Tensor,
+    ) -> Note:  # fmt: skip
+        if name == "constant_pad_nd":
+            return replace(_padded(base, args, first), kind="pooled" if main.kind else None)
+        activation = _activation(name, args, kwargs)
+        if activation:
+            return replace(base, kind="rectified", activation=activation, before=self._before(inputs[0]))
+        if name == "sigmoid":
+            return replace(base, gate_of=id(inputs[0]))
+        if name == "mul" and len(inputs) == 2 and self._is_swish(inputs):
+            return replace(base, kind="rectified", activation="silu", before=self._before(inputs[0]))
+        if name in MOVING:
+            return replace(main, size=base.size, field=base.field)
+        if name in ("cat", "add") and all(note.kind for note in joined):
+            kind = "rectified" if any(note.kind == "rectified" for note in joined) else "pooled"
+            positive = all(note.activation in NONNEGATIVE for note in joined)
+            if name == "cat" or (positive and len(joined) > 1):
+                return replace(base, kind=kind, activation=main.activation or joined[0].activation)
+        return base
+
+    def _is_swish(self, inputs: list[Tensor]) -> bool:
+        a, b = inputs
+        return any(other in self.notes and self.notes[other].gate_of == id(x) for x, other in ((a, b), (b, a)))
+
+    def _before(self, tensor: Tensor) -> BeforeSite | None:
+        """The input of the activation module that runs now, or (bare function) the output of the module before."""
+        module, call, has_children = self.stack[-1] if self.stack else ("", 0, True)
+        if not has_children:
+            return module, call, "input"
+        made = self.made_by.get(tensor)
+        return (*made, "output") if made else None
+
+    def _conv(self, base: Note, args: Any, out: Tensor) -> Note:
+        kernel = tuple(args[1].shape[2:])
+        if len(kernel) != 2 or args[6]:  # transposed: the window is not tracked
+            return replace(base, size=tuple(out.shape[-2:]))  # type: ignore[arg-type]
+        stride, padding, dilation = args[3], args[4], args[5]
+        return Note(size=tuple(out.shape[-2:]), field=_slid(base.field, kernel, stride, padding, dilation))  # type: ignore[arg-type]
+
+    def _pool(self, base: Note, main: Note, args: Any, out: Tensor) -> Note:
+        kernel = args[1]
+        stride = args[2] if len(args) > 2 and args[2] else kernel
+        padding = args[3] if len(args) > 3 else (0, 0)
+        if list(kernel) == list(stride) and not any(_pair(padding)) and len(set(_pair(kernel))) == 1:
+            main.pooled_by = _pair(kernel)[0]
+        kind = "pooled" if main.kind else None
+        window = _slid(base.field, kernel, stride, padding, (1, 1))
+        return Note(kind=kind, activation=main.activation, size=tuple(out.shape[-2:]), field=window)  # type: ignore[arg-type]
+
+    def entered(self, name: str, has_children: bool) -> None:
+        self.stack.append((name, self.calls[name], has_children))
+        self.calls[name] += 1
+
+    def left(self, out: Any) -> None:
+        name, call, _ = self.stack.pop()
+        if name and isinstance(out, Tensor) and out in self.notes:
+            note = self.notes[out]
+            layout = _layout(out, note) if out.ndim == 4 else None
+            if layout:
+                self.sites.append((name, call, None, out.shape[_channel(layout)], layout, note))
+            self.made_by[out] = (name, call)
+
+    def result(self) -> Trace:
+        taps: dict[str, Tap] = {}
+        last: dict[int, Tap] = {}
+        passed = _passed_by_everything(self.every_note)
+        for module, call, function, channels, layout, note in self.sites:
+            rectified = note.kind == "rectified"
+            tap = Tap(
+                module, call, function, channels=channels, size=note.size, layout=layout,
+                before=note.before if rectified else None, activation=note.activation if rectified else None,
+                receptive_field=note.field, pooled_by=note.pooled_by, bypassed=note.born not in passed,
+            )  # fmt: skip
+            taps[tap] = tap
+            best = last.get(tap.stride)
+            if rectified and note.size != (1, 1) and (best is None or best.bypassed or not tap.bypassed):
+                last[tap.stride] = tap
+        stages = {f"S{i + 1}": last[stride] for i, stride in enumerate(sorted(last))}
+        return Trace(taps=taps, stages=stages)
+
+
+def _passed_by_everything(notes: list[Note]) -> set[int]:
+    """The operations after whose result no earlier value is read any more: all later values depend on it alone."""
+    passed, latest = set(), 0
+    for note in notes:
+        if latest <= note.born:
+            passed.add(note.born)
+        latest = max(latest, note.last_use)
+    return passed
+
+
+@contextmanager
+def _watch_modules(module: nn.Module, tracer: _Tracer) -> Iterator[None]:
+    handles = []
+    try:
+        for name, child in module.named_modules():
+            nested = any(True for _ in child.children())
+            handles.append(child.register_forward_pre_hook(lambda m, i, n=name, c=nested: tracer.entered(n, c)))
+            handles.append(child.register_forward_hook(lambda m, i, out: tracer.left(out)))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _activation(name: str, args: Any, kwargs: Any) -> str | None:
+    if name == "hardtanh":
+        low, high = (args[1] if len(args) > 1 else -1), (args[2] if len(args) > 2 else 1)
+        return "relu6" if (low, high) == (0, 6) else "hardtanh"
+    if name == "clamp":
+        low = args[1] if len(args) > 1 else kwargs.get("min")
+        high = args[2] if len(args) > 2 else kwargs.get("max")
+        return None if low != 0 else "relu" if high is None else "clamp"
+    return ACTIVATIONS.get(name)
+
+
+def _slid(before: ReceptiveField, kernel: Any, stride: Any, padding: Any, dilation: Any) -> ReceptiveField:
+    """The receptive field after a sliding window (Araujo et al., "Computing receptive fields", Distill 2019)."""
+    k, s, p, d = _pair(kernel), _pair(stride), _pair(padding), _pair(dilation)
+    jump = before.jump
+    return ReceptiveField(
+        size=_both(lambda i: before.size[i] + (k[i] - 1) * d[i] * jump[i]),
+        jump=_both(lambda i: jump[i] * s[i]),
+        start=(before.start[0] - p[0] * jump[0], before.start[1] - p[1] * jump[1]),
+        whole=before.whole,
+    )
+
+
+def _padded(base: Note, args: Any, out: Tensor) -> Note:
+    pads = [*args[1], 0, 0, 0, 0]
+    channels_last = tuple(args[0].shape[1:3]) == base.size
+    left, top = (pads[2], pads[4]) if channels_last else (pads[0], pads[2])
+    size = out.shape[1:3] if channels_last else out.shape[-2:]
+    jump, start = base.field.jump, base.field.start
+    moved = replace(base.field, start=(start[0] - top * jump[0], start[1] - left * jump[1]))
+    return replace(base, size=tuple(size), field=moved)  # type: ignore[arg-type]
+
+
+def _join(fields: list[ReceptiveField]) -> ReceptiveField:
+    """The smallest window that holds all windows."""
+    start = (min(f.start[0] for f in fields), min(f.start[1] for f in fields))
+    ends = [max(f.start[i] + f.size[i] for f in fields) for i in (0, 1)]
+    return ReceptiveField(
+        size=_both(lambda i: round(ends[i] - start[i])),
+        jump=_both(lambda i: max(f.jump[i] for f in fields)),
+        start=start,
+        whole=any(f.whole for f in fields),
+    )
+
+
+def _both(rule: Callable[[int], int]) -> tuple[int, int]:
+    return rule(0), rule(1)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return (int(values[0]), int(values[-1]))
+
+
+def _layout(tensor: Tensor, note: Note) -> Layout | None:
+    """Where the channels are, told by where the known spatial size stands in the shape."""
+    if tuple(tensor.shape[2:]) == note.size:
+        return "channels-first"
+    return "channels-last" if tuple(tensor.shape[1:3]) == note.size else None
+
+
+def _channel(layout: Layout) -> int:
+    return 1 if layout == "channels-first" else 3
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _flat(item)
+    else:
+        yield value

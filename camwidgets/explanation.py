@@ -1,0 +1,214 @@
+"""`explain`: a picture and a classifier to a map; and the `Explanation` that it returns."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .classifiers.classifier import Classifier, Target
+from .evidence import Evidence, capture
+from .images import ImageSource, picture_hash
+from .maps.catalogue import find
+from .maps.fusion import fuse, make_plan
+from .maps.stages import default_stages, flat_reason, ordered, sign_of, stage_maps
+
+FORMAT = 1  # of a saved explanation; raised when the files change their meaning
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A map, and how it was made.
+
+    Attributes:
+        map: H×W float32 in [0, 1], the size of the network's input.
+        stage_maps: stage → h×w float32 ≥ 0, raw, before any scaling.
+        target: class index (or the name of a target callable). label: its name.
+        score: the logit y (or what the callable returned). probability: softmax of the class, None for a callable.
+        reason: None, or why the map is flat. picture: H×W×3 uint8, what the network saw.
+        made_by: method, parameters, model, taps, hashes: plain values.
+    """
+
+    map: np.ndarray
+    stage_maps: dict[str, np.ndarray]
+    target: int | str
+    label: str
+    score: float
+    probability: float | None
+    reason: str | None
+    picture: np.ndarray
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        sure = "" if self.probability is None else f" {self.probability:.1%}"
+        flat = f", {self.reason}" if self.reason else ""
+        return f"Explanation({self.label!r}{sure}, logit {self.score:.2f}, {self.caption}{flat})"
+
+    @property
+    def caption(self) -> str:
+        """How the map was made, in one line: "LayerCAM · S5+S4+S3 · tanh γ=2 · max"."""
+        made = self.made_by
+        return caption(made.get("title", made.get("method", "?")), list(self.stage_maps), made)
+
+    def overlay(self, colormap: str = "inferno", opacity: float = 0.5, **options: Any) -> Image.Image:
+        """The map over its picture (see `figures.overlay.overlay` for `blend`, `threshold`, `contour`, `draw_box`)."""
+        from .figures.overlay import overlay
+
+        return overlay(self.picture, self.map, colormap, opacity, **options)
+
+    def box(self, threshold: float = 0.15) -> tuple[int, int, int, int] | None:
+        """Bounding box (x0, y0, x1, y1) of the largest connected part ≥ threshold·max, pixels of the input."""
+        from .maps.regions import box
+
+        return box(self.map, threshold)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()
+
+    def save(self, folder: str | Path) -> Path:
+        """Write `explanation.json`, `maps.npz`, `picture.png` and `overlay.png` to `folder` (made if absent)."""
+        folder = Path(folder).expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        about = {
+            "format": FORMAT, "target": self.target, "label": self.label, "score": self.score,
+            "probability": self.probability, "reason": self.reason, "stages": list(self.stage_maps),
+            "made_by": self.made_by,
+        }  # fmt: skip
+        (folder / "explanation.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
+        arrays: dict[str, Any] = {"map": self.map, **self.stage_maps}
+        np.savez_compressed(folder / "maps.npz", **arrays)
+        Image.fromarray(self.picture).save(folder / "picture.png")
+        self.overlay().save(folder / "overlay.png")
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Explanation:
+        """Read what `save` wrote. Nothing in the files is run."""
+        folder = Path(folder).expanduser()
+        source = folder / "explanation.json"
+        if not source.is_file():
+            raise FileNotFoundError(f"no saved explanation in {str(folder)!r} (explanation.json is missing)")
+        about = json.loads(source.read_text("utf-8"))
+        if about.get("format") != FORMAT:
+            raise ValueError(f"{str(source)!r} has format {about.get('format')!r}; this version reads {FORMAT}")
+        with np.load(folder / "maps.npz", allow_pickle=False) as maps:
+            fused, stages = maps["map"], {name: maps[name] for name in about["stages"]}
+        with Image.open(folder / "picture.png") as image:
+            picture = np.array(image.convert("RGB"))
+        return cls(
+            fused, stages, about["target"], about["label"], about["score"], about["probability"], about["reason"],
+            picture, about["made_by"],
+        )  # fmt: skip
+
+
+def explain(
+    classifier: Classifier,
+    image: ImageSource,
+    method: str = "layercam",
+    target: Target = None,
+    stages: Iterable[str] | None = None,
+    gradient: str | None = None,
+    gamma: float = 2.0,
+    scale: str = "tanh",
+    reduce: str = "max",
+    preset: str | None = None,
+) -> Any:
+    """Where does the classifier look? One forward pass, one truncated backward pass, one map.
+
+    Args:
+        classifier: from `load` or `wrap`.
+        image: path, PIL picture, H×W×3 uint8 array, or preprocessed 1×3×H×W tensor. A list, or a batch of N > 1, gives
+            a list of explanations.
+        method: a name of `camwidgets.methods()`. target: class index, label, callable on the logits; None = top class.
+        stages: names such as ["S3", "S5"]; None = the deepest (Grad-CAM …) or the three deepest (LayerCAM …).
+        gradient: "positive", "signed", "absolute" or "negative"; None = as published for the method (LayerCAM:
+            positive; Grad-CAM: signed).
+        gamma, scale, reduce: fusion of stages as in [000] 3.9 (see `maps.fusion.Plan`).
+        preset: "paper", "official-script", "torchcam", "pytorch-grad-cam" or "gated" in place of scale and reduce.
+    Raises:
+        ValueError, TypeError: something given is not valid; the sentence says what would be.
+
+    Example:
+        >>> import camwidgets
+        >>> classifier = camwidgets.load("efficientnet_lite0")
+        >>> camwidgets.explain(classifier, camwidgets.samples.picture("coffee")).label
+        'espresso'
+    """
+    found = find(method)
+    plan = make_plan(gamma, scale, reduce, preset)
+    sign_of(found, gradient)
+    chosen = list(classifier.select("stages" if stages is None else stages))
+    names = chosen[-found.depth :] if stages is None else chosen
+    evidence = capture(classifier, image, target, taps=names)
+    if isinstance(evidence, list):
+        raise ValueError("explain takes one target; use capture for several")
+    made = [explain_evidence(evidence[i], found.name, names, gradient, plan) for i in range(len(evidence))]
+    return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
+
+
+def explain_evidence(
+    evidence: Evidence,
+    method: str = "layercam",
+    stages: Iterable[str] | None = None,
+    gradient: str | None = None,
+    plan: Any = None,
+) -> Explanation:
+    """The explanation of one picture from evidence that is there already: no pass through the network."""
+    found = find(method)
+    plan = plan or make_plan()
+    names = ordered(evidence, default_stages(evidence, found) if stages is None else stages)
+    maps = stage_maps(evidence, found, gradient, names, plan)
+    classifier, size = evidence.classifier, (int(evidence.x.shape[2]), int(evidence.x.shape[3]))
+    fused = fuse(maps, size, plan, list(classifier.stages) or names)
+    target = evidence.targets[0]
+    picture = evidence.pictures[0]
+    return Explanation(
+        map=fused,
+        stage_maps=maps,
+        target=target,
+        label=classifier.labels[target] if isinstance(target, int) else str(target),
+        score=float(evidence.scores[0]),
+        probability=float(evidence.probabilities[0, target]) if isinstance(target, int) else None,
+        reason=_reason(evidence, maps, fused),
+        picture=picture,
+        made_by={
+            "method": found.name,
+            "title": found.title,
+            "gradient": sign_of(found, gradient),
+            "plan": plan.as_dict(),
+            "model": classifier.name,
+            "taps": {name: str(evidence.stages[name]) for name in maps},
+            "weights_sha256": classifier.weights_hash(),
+            "picture_sha256": picture_hash(picture),
+        },
+    )
+
+
+def caption(title: str, stages: list[str], made: dict[str, Any]) -> str:
+    """One line that says how a map was made."""
+    plan = made.get("plan", {})
+    parts = [title, "+".join(reversed(stages)), f"{made.get('gradient', '?')} gradient"]
+    if plan.get("name") not in (None, "paper", "custom"):
+        parts.append(f"preset {plan['name']}")
+    elif len(stages) > 1 or plan.get("scale") != "tanh":
+        gamma = f" γ={plan.get('gamma'):g}" if plan.get("scale") == "tanh" else ""
+        parts += [f"{plan.get('scale')}{gamma}", str(plan.get("reduce"))]
+    return " · ".join(parts)
+
+
+def _reason(evidence: Evidence, maps: dict[str, np.ndarray], fused: np.ndarray) -> str | None:
+    if float(fused.max()) > float(fused.min()):
+        return None
+    reasons = [flat_reason(evidence, evidence.stages[name], values) for name, values in maps.items()]
+    known = [reason for reason in reasons if reason]
+    return (
+        "; ".join(known) if known else "flat: the chosen stages have no position in common that speaks for the target"
+    )

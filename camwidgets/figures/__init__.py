@@ -1,0 +1,1 @@
+"""Pictures from plain results: no network is run here, and no widget."""
