@@ -18,10 +18,10 @@ export PIP_QUIET = 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench lint format browser clean
+.PHONY: help lab test bench lint format browser toy-model clean
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 lab: $(RUN)  ## JupyterLab with the first notebook  (PORT=8899, ARGS="--no-browser")
 	@$(VENV)/bin/camwidgets lab $(if $(PORT),--port $(PORT)) $(ARGS)
@@ -41,6 +41,9 @@ format: $(DEV)  ## let ruff lay the code out
 
 browser: $(DEV)  ## the Chromium that the tests use
 	@$(PY) tools/browser.py
+
+toy-model: $(RUN)  ## train the shipped toy networks anew  (ARGS="--check": compare instead of replace)
+	@$(PY) tools/train_toy.py $(ARGS)
 
 clean:  ## remove the environment and everything that was made
 	rm -rf $(VENV) build dist artifacts .pytest_cache .mypy_cache .ruff_cache .hypothesis
