@@ -6,14 +6,21 @@ Heavy imports (torch, JupyterLab) stay inside the commands, so that ``--help`` a
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from camwidgets.batch import Settings
+    from camwidgets.doctor import Check
+
+EMBEDDED = "efficientnet_lite0"
 
 app = typer.Typer(
     help="See where a CNN looks, and why.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_show_locals=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -25,7 +32,7 @@ def main() -> None:
 
 
 def fail(sentence: object) -> typer.Exit:
-    """Say on stderr what went wrong; to be raised: ``raise fail("…")`` ends with exit status 1."""
+    """Say on stderr what went wrong. The result is to be raised where that ends the program, with exit status 1."""
     typer.secho(str(sentence), fg=typer.colors.RED, err=True)
     return typer.Exit(1)
 
@@ -74,6 +81,73 @@ def lab(
 
 
 @app.command()
+def explain(
+    pictures: Annotated[list[Path], typer.Argument(help="Picture files.", show_default=False)],
+    model: Annotated[str, typer.Option(help="A network by name; resnet50 and the like are downloaded.")] = EMBEDDED,
+    weights: Annotated[
+        str, typer.Option(help='"DEFAULT", "none" (random), or a .safetensors or .pth file.')
+    ] = "DEFAULT",
+    target: Annotated[
+        str | None, typer.Option("--class", help="Class index or label [default: the top class].")
+    ] = None,
+    method: Annotated[str, typer.Option(help="layercam, gradcam, gradcam++, xgradcam, normgrad or cam.")] = "layercam",
+    stages: Annotated[str | None, typer.Option(help="Such as S3,S5 [default: as published for the method].")] = None,
+    sign: Annotated[
+        str | None, typer.Option(help="Gradients: positive, signed, absolute or negative [default: as published].")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="How stages are fused, such as paper or torchcam.")] = None,
+    out: Annotated[Path, typer.Option(help="Where a folder for each picture is made.")] = Path("camwidgets-output"),
+) -> None:
+    """Explain picture files.
+
+    For each picture a folder is written: overlay.png (what to look at), explorer.html (the same with live controls,
+    opens in any browser), explanation.json, maps.npz and picture.png (to load again, Explanation.load).
+
+    A picture that cannot be read gives one line and the next one follows; exit status 1 if there was any.
+    """
+    from camwidgets.batch import Settings
+    from camwidgets.classifiers import load
+
+    try:
+        classifier = load(model, None if weights.casefold() == "none" else weights)
+        wanted = int(target) if target and target.isdecimal() else target
+        names = None if stages is None else tuple(name.strip() for name in stages.split(",") if name.strip())
+        settings = Settings(classifier, method, wanted, names, sign, preset=preset)
+    except (ValueError, TypeError, OSError) as error:
+        raise fail(error) from None
+    failed = _explain_all(pictures, out, settings)
+    if failed:
+        raise fail(f"{failed} of {len(pictures)} pictures failed.")
+
+
+def _explain_all(pictures: list[Path], out: Path, settings: Settings) -> int:
+    """Explain each picture, say a line each, and return how many failed."""
+    from tqdm import tqdm
+
+    from camwidgets.batch import folders, write_explanation
+
+    failed = 0
+    pairs = list(zip(pictures, folders(pictures, out), strict=True))
+    # The bar is drawn at a terminal only, and never for a single picture.
+    for picture, folder in tqdm(pairs, unit="picture", disable=True if len(pairs) == 1 else None):
+        try:
+            made = write_explanation(picture, folder, settings)
+        except (ValueError, OSError, RuntimeError) as error:
+            failed += 1
+            with tqdm.external_write_mode():
+                fail(f"{picture}: {_one_line(error)}")
+            continue
+        said = f" (the map is {made.reason})" if made.reason else ""
+        with tqdm.external_write_mode():
+            typer.echo(f"{picture}: {made.label} {made.probability:.1%}{said} -> {folder}")
+    return failed
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@app.command()
 def doctor() -> None:
     """Check this installation: what works, what is wrong, and how to mend it.
 
@@ -92,7 +166,7 @@ def doctor() -> None:
     typer.echo("All is well.")
 
 
-def _line(check: Any) -> str:
+def _line(check: Check) -> str:
     colours = {"ok": typer.colors.GREEN, "note": typer.colors.YELLOW, "wrong": typer.colors.RED}
     return f"{typer.style(f'{check.status:5}', fg=colours[check.status])} {check.name}: {check.detail}"
 

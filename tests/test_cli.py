@@ -25,11 +25,9 @@ def test_version() -> None:
     assert run(app, ["--version"]).stdout.strip() == f"camwidgets {version('camwidgets')}"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"), [([], "doctor"), (["lab", "--help"], "--no-browser"), (["-h"], "lab")]
-)
+@pytest.mark.parametrize(("arguments", "said"), [([], "doctor"), (["lab", "--help"], "--no-browser"), (["-h"], "lab")])
 def test_help(arguments: list[str], said: str) -> None:
-    assert said in plain(run(app, arguments).stdout)
+    assert said in plain(run(app, arguments).output)
 
 
 def test_an_unknown_command_names_what_was_given() -> None:
