@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import samples
     from .classifiers import Classifier, Tap, available, load, wrap
+    from .decomposition import Decomposition, decompose
     from .evidence import Evidence, Recording, capture, record
     from .explanation import Explanation, explain
     from .maps import methods
@@ -22,6 +23,8 @@ _HOMES = {
     "available": "classifiers",
     "load": "classifiers",
     "wrap": "classifiers",
+    "Decomposition": "decomposition",
+    "decompose": "decomposition",
     "Evidence": "evidence",
     "Recording": "evidence",
     "capture": "evidence",
@@ -31,17 +34,19 @@ _HOMES = {
     "methods": "maps",
     "CamExplorer": "widgets",
 }
-_MODULES = ("samples", "maps", "figures", "classifiers", "evidence", "widgets", "datasets")
+_MODULES = ("samples", "maps", "figures", "classifiers", "evidence", "decomposition", "widgets", "datasets")
 
 __all__ = [
     "CamExplorer",
     "Classifier",
+    "Decomposition",
     "Evidence",
     "Explanation",
     "Recording",
     "Tap",
     "available",
     "capture",
+    "decompose",
     "explain",
     "load",
     "methods",

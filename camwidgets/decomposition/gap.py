@@ -1,0 +1,273 @@
+r"""gAP: gradient-based activation propagation ([000] ch. 5, eq. 5.2–5.5): which channels below support a decision.
+
+A decision Z is one number: a class logit, or one feature F^{l+1}[k', y, x]. Its evidence at a lower tap l:
+
+    G_k = ∂Z / ∂F^l_k        A_k = G_k ⊙ F^l_k        α_k = mean_yx A_k        position = argmax_yx A_k
+
+Two refinements, both measured: the decision at a rectified or clipped feature is its pre-activation (a ReLU6 at 6
+has no gradient), and a feature's evidence is computed in the small window of the tap below that it can see.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..classifiers.classifier import Classifier
+from ..classifiers.taps import Tap
+from ..evidence import Evidence, record
+from .segment import Segment, activated
+from .windows import Windows, windows
+
+CHUNK_BYTES = 256 * 2**20  # how much a batch of windows may take, values and gradients together
+AGREE = 1e-3  # how far a window's value may lie from the recorded one, relative, before the window is given up
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One feature: channel `channel` at row `y`, column `x` of a tap."""
+
+    tap: str
+    channel: int
+    y: int
+    x: int
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """The evidence of one decision at one tap.
+
+    Attributes:
+        tap: where the evidence lies. decision: what was decomposed (None: the class score). value: Z.
+        gradient, attention: K×h'×w' windows G and A = G ⊙ F. corner: (row, column) of the window in the tap's map.
+        alpha: K contributions α_k = mean over the whole h×w map of A_k (5.4).
+        completeness: Σ A / Z: 1 when the evidence adds up to the decision (bias-free ReLU parts), below when part of
+            it goes around the tap or comes from biases; NaN when Z is 0.
+    """
+
+    tap: Tap
+    decision: Decision | None
+    value: float
+    gradient: Tensor
+    attention: Tensor
+    corner: tuple[int, int]
+
+    @property
+    def alpha(self) -> Tensor:
+        return self.attention.sum((1, 2)) / (self.tap.size[0] * self.tap.size[1])
+
+    @property
+    def share(self) -> Tensor:
+        """K shares of the decision: Σ_yx A_k / |Z|, positive where the channel speaks for it."""
+        return self.attention.sum((1, 2)) / abs(self.value) if self.value else torch.zeros(len(self.attention))
+
+    @property
+    def completeness(self) -> float:
+        return float(self.attention.sum()) / self.value if self.value else float("nan")
+
+    @property
+    def dead(self) -> bool:
+        """Whether no gradient reaches the tap: nothing can be said about the decision there."""
+        return not bool(self.gradient.any())
+
+    def position(self, channel: int) -> tuple[int, int]:
+        """(y, x) where the channel contributes most (5.5)."""
+        flat = int(self.attention[channel].argmax())
+        width = self.attention.shape[2]
+        return self.corner[0] + flat // width, self.corner[1] + flat % width
+
+    def map(self, channel: int) -> Tensor:
+        """The attention map A_k on the whole h×w map of the tap (0 outside the window)."""
+        full = self.attention.new_zeros(self.tap.size)
+        top, left = self.corner
+        height, width = self.attention.shape[1:]
+        full[top : top + height, left : left + width] = self.attention[channel]
+        return full
+
+    def top(self, count: int, sign: int = 1) -> list[int]:
+        """The channels with the largest (sign −1: most negative) contributions; only those on that side of 0."""
+        alpha = self.alpha * sign
+        order = alpha.argsort(descending=True, stable=True)[:count].tolist()
+        return [k for k in order if float(alpha[k]) > 0]
+
+
+class Decomposer:
+    """Decomposes decisions of one picture: keeps the activations of all taps, and a `Segment` per pair of taps.
+
+    Many decisions of one tap are decomposed together. Made from an `Evidence` of one picture.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        if len(evidence) != 1:
+            raise ValueError(
+                f"one picture is decomposed at a time; this evidence holds {len(evidence)}: take evidence[i]"
+            )
+        self.evidence = evidence
+        self.classifier = evidence.classifier
+        self._segments: dict[tuple[str, str], Segment] = {}
+        self._no_windows: set[tuple[str, str]] = set()
+
+    def of_class(self, tap: Tap) -> Contributions:
+        """The evidence of the class score at a tap: from the gradients that are there already."""
+        A, g = self.evidence.activations[tap][0], self.evidence.gradients[tap][0]
+        return Contributions(tap, None, float(self.evidence.scores[0]), g, g * A, (0, 0))
+
+    def of_features(self, decisions: Sequence[Decision], upper: Tap, lower: Tap) -> list[Contributions]:
+        """The evidence at `lower` of several features of `upper`, all in a few batched passes."""
+        if not decisions:
+            return []
+        for one in decisions:
+            self._check(one, upper)
+        geometry = windows(lower, upper)
+        key = (str(upper), str(lower))
+        if geometry.whole or lower.bypassed or key in self._no_windows:
+            return self._whole(decisions, upper, lower)
+        found = self._windowed(decisions, upper, lower, geometry)
+        if found is None:
+            self._no_windows.add(key)
+            return self._whole(decisions, upper, lower)
+        return found
+
+    def along_path(self, seeds: Tensor, upper: Tap, lower: Tap) -> tuple[Tensor, Tensor]:
+        """Seeds n×K'×h'×w' (∂y/∂F at the upper tap, cut to one path each) to (gradient, attention) at the lower."""
+        A = self.evidence.activations[lower]
+        segment = self._segment(upper, lower)
+        gradients = []
+        with torch.inference_mode(False), torch.enable_grad():
+            values = A.detach().clone().requires_grad_()
+            # The seeds are ∂y/∂(activation); the segment ends before it, so its slope comes first.
+            out = activated(segment.run(values), upper)
+            for seed in seeds:
+                gradients.append(torch.autograd.grad(out, values, seed[None], retain_graph=True)[0][0])
+        g = torch.stack(gradients)
+        return g, g * A
+
+    def _check(self, decision: Decision, tap: Tap) -> None:
+        K, (h, w) = tap.channels, tap.size
+        if not 0 <= decision.channel < K:
+            raise ValueError(f"channel {decision.channel} is out of range: {str(tap)!r} has channels 0 … {K - 1}")
+        if not (0 <= decision.y < h and 0 <= decision.x < w):
+            raise ValueError(f"position ({decision.y}, {decision.x}) is out of range: {str(tap)!r} is {h}×{w}")
+
+    def _segment(self, upper: Tap, lower: Tap) -> Segment:
+        key = (str(upper), str(lower))
+        if key not in self._segments:
+            self._segments[key] = Segment(self.classifier, lower, upper, self.evidence.x)
+        return self._segments[key]
+
+    def _whole(self, decisions: Sequence[Decision], upper: Tap, lower: Tap) -> list[Contributions]:
+        """One pass through the segment on the whole map, then one backward pass through it for each decision."""
+        A = self.evidence.activations[lower]
+        segment = self._segment(upper, lower)
+        found = []
+        with torch.inference_mode(False), torch.enable_grad():
+            values = A.detach().clone().requires_grad_()
+            out = segment.run(values)[0]
+            picked = torch.stack([out[d.channel, d.y, d.x] for d in decisions])
+            gradients = batched_gradients(picked, values)
+        for decision, z, g in zip(decisions, picked.tolist(), gradients, strict=True):
+            found.append(Contributions(lower, decision, z, g[0], g[0] * A[0], (0, 0)))
+        return found
+
+    def _windowed(
+        self, decisions: Sequence[Decision], upper: Tap, lower: Tap, geometry: Windows
+    ) -> list[Contributions] | None:
+        """All decisions in a batch of windows; None if a window does not reproduce the recorded activation."""
+        h, w = geometry.size
+        per_window = 3 * lower.channels * h * w * 4
+        chunk = max(1, CHUNK_BYTES // per_window)
+        found: list[Contributions] = []
+        for i in range(0, len(decisions), chunk):
+            part = self._one_batch(decisions[i : i + chunk], upper, lower, geometry)
+            if part is None:
+                return None
+            found += part
+        return found
+
+    def _one_batch(
+        self, decisions: Sequence[Decision], upper: Tap, lower: Tap, geometry: Windows
+    ) -> list[Contributions] | None:
+        A = self.evidence.activations[lower][0]
+        h, w = geometry.size
+        corners = [geometry.corner(d.y, d.x) for d in decisions]
+        values = torch.stack([A[:, y : y + h, x : x + w] for y, x in corners])
+        with torch.inference_mode(False), torch.enable_grad():
+            values = values.detach().clone().requires_grad_()
+            try:
+                out = self._segment(upper, lower).run(values)
+            except RuntimeError:
+                return None  # the segment does not take windows (a fixed size in it)
+            z = self._pick(out, decisions, geometry)
+            if z is None or not self._agree(z.detach(), decisions, upper):
+                return None
+            (g,) = torch.autograd.grad(z.sum(), values)
+        attention, worth = g * values.detach(), z.tolist()
+        return [Contributions(lower, d, worth[i], g[i], attention[i], corners[i]) for i, d in enumerate(decisions)]
+
+    @staticmethod
+    def _pick(out: Tensor, decisions: Sequence[Decision], geometry: Windows) -> Tensor | None:
+        places = [geometry.inside(d.y, d.x) for d in decisions]
+        if any(not (0 <= y < out.shape[2] and 0 <= x < out.shape[3]) for y, x in places):
+            return None
+        return torch.stack(
+            [out[i, d.channel, y, x] for i, (d, (y, x)) in enumerate(zip(decisions, places, strict=True))]
+        )
+
+    def _agree(self, z: Tensor, decisions: Sequence[Decision], upper: Tap) -> bool:
+        """Whether the windows give the activations that the whole picture gave: then the window was large enough."""
+        A = self.evidence.activations[upper][0]
+        recorded = torch.stack([A[d.channel, d.y, d.x] for d in decisions])
+        return bool(((activated(z, upper) - recorded).abs() <= AGREE * recorded.abs().clamp(min=1e-3)).all())
+
+
+def batched_gradients(outputs: Tensor, values: Tensor) -> list[Tensor]:
+    """∂outputs[i]/∂values for each i of a vector of outputs that share one graph."""
+    last = len(outputs) - 1
+    return [
+        torch.autograd.grad(one, values, retain_graph=i < last, allow_unused=False)[0]
+        for i, one in enumerate(outputs.unbind())
+    ]
+
+
+def step(
+    source: Evidence | tuple[Classifier, Any], decision: Decision | int | str | Callable[..., Any] | None, tap: str
+) -> Contributions:
+    """The evidence of one decision at one tap: attention maps A_k, contributions α_k, positions, completeness.
+
+    Args:
+        source: an `Evidence` that holds both taps, or (classifier, picture).
+        decision: a `Decision` (feature), or the class: index, label, callable; None = the top class (with an
+            `Evidence`: its own target).
+        tap: stage or tap name where the evidence is sought; below the decision's.
+
+    Example:
+        >>> import camwidgets
+        >>> classifier = camwidgets.load("efficientnet_lite0")
+        >>> found = step((classifier, camwidgets.samples.picture("cat")), None, "S5")
+        >>> found.completeness > 0.9
+        True
+    """
+    feature = decision if isinstance(decision, Decision) else None
+    if isinstance(source, Evidence):
+        evidence = source
+    else:
+        classifier, image = source
+        names = [tap, feature.tap] if feature else [tap]
+        with record(classifier, image, names) as recording:
+            evidence = recording.evidence(None if feature else decision)
+    lower = _recorded(evidence, tap)
+    decomposer = Decomposer(evidence)
+    if feature is None:
+        return decomposer.of_class(lower)
+    upper = _recorded(evidence, feature.tap)
+    return decomposer.of_features([feature], upper, lower)[0]
+
+
+def _recorded(evidence: Evidence, name: str) -> Tap:
+    tap = evidence.classifier.tap(name)
+    evidence.at(tap)
+    return tap

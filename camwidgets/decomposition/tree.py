@@ -1,0 +1,254 @@
+"""Hierarchical decomposition ([000] 5.2.3): class → top channels of S5 → of S4 → … → S1, as a tree or a graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..classifiers.classifier import Classifier, Target
+from ..classifiers.taps import Tap
+from ..evidence import Evidence, capture
+from ..images import ImageSource
+from .gap import Contributions, Decision, Decomposer
+from .overlap import pick
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
+SIGNS = {"for": 1, "against": -1}
+
+
+@dataclass
+class Node:
+    """One decision of a tree: the class (the root), or one feature.
+
+    Attributes:
+        id: number in the tree; 0 is the root. parent: id (None for the root; the first parent in a shared graph).
+        stage, tap, channel, y, x: which feature; the root has stage "class", channel = class index, y = x = 0.
+        contribution: α of (5.4) in the parent's decision; for the root its logit.
+        share: Σ_yx A_k / |Z| of the parent's decision Z. class_share: share of the class score along the path (path-
+            conditioned: exactly its part of the logit; node-conditioned: the product of the shares, a rough guide).
+        value: its own Z (pre-activation); NaN before it was decomposed, except for the root.
+        completeness: Σ A / Z of its own decomposition; NaN before. others: share of Z that the shown children do not
+            carry. members: channels merged into it. dead: why it cannot be decomposed further, or "".
+        attention: h×w float32 map A_k of its tap (for the root: the class map Σ_k A_k of the deepest tap).
+    """
+
+    id: int
+    parent: int | None
+    stage: str
+    tap: str
+    channel: int
+    y: int
+    x: int
+    contribution: float
+    share: float
+    class_share: float
+    attention: np.ndarray = field(repr=False)
+    value: float = math.nan
+    completeness: float = math.nan
+    others: float = math.nan
+    members: tuple[int, ...] = ()
+    dead: str = ""
+    children: list[int] = field(default_factory=list)
+    # Path-conditioned trees only: ∂y/∂F of this channel along its path, h×w.
+    seed: torch.Tensor | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """ "S4 #540" """
+        return self.stage if self.parent is None else f"{self.stage} #{self.channel}"
+
+    def attributes(self) -> dict[str, Any]:
+        """Plain values for graphs and tables."""
+        return {
+            "stage": self.stage, "tap": str(self.tap), "channel": self.channel, "y": self.y, "x": self.x,
+            "contribution": self.contribution, "share": self.share, "class_share": self.class_share,
+            "value": self.value, "completeness": self.completeness, "others": self.others,
+            "members": " ".join(map(str, self.members)), "dead": self.dead,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class How:
+    """How a tree was grown: top N, conditioning, sign, merging, sharing."""
+
+    top: int = 3
+    conditional: bool = False
+    sign: str = "for"
+    merge: bool = True
+    shared: bool = False
+
+
+class Decomposition:
+    """A decision taken apart. Made by `decompose`; nodes can be expanded further at any time.
+
+    Attributes:
+        nodes: id → `Node`. edges: (parent id, child id) → share. stages: name → tap, shallow to deep.
+        target, label, score, probability: the decision. picture: H×W×3 uint8. how: settings. made_by: model, hashes.
+    """
+
+    def __init__(self, evidence: Evidence | None, stages: dict[str, Tap], how: How, about: dict[str, Any]) -> None:
+        self.stages, self.how = stages, how
+        self.target, self.label = about["target"], about["label"]
+        self.score, self.probability = about["score"], about["probability"]
+        self.picture: np.ndarray = about["picture"]
+        self.made_by: dict[str, Any] = about["made_by"]
+        self.nodes: dict[int, Node] = {}
+        self.edges: dict[tuple[int, int], float] = {}
+        self.decomposer = Decomposer(evidence) if evidence is not None else None
+        self._known: dict[tuple[str, int, int, int], int] = {}
+
+    def __repr__(self) -> str:
+        kind = "path-conditioned" if self.how.conditional else "node-conditioned"
+        return (
+            f"Decomposition({self.label!r}, {len(self.nodes)} nodes over {len(self.stages)} stages, "
+            f"top {self.how.top}, {kind}, evidence {self.how.sign} the class)"
+        )
+
+    @property
+    def root(self) -> Node:
+        """The class."""
+        return self.nodes[0]
+
+    def node(self, which: Node | int) -> Node:
+        """The node of that id (a node stands for itself)."""
+        number = which.id if isinstance(which, Node) else which
+        if number not in self.nodes:
+            raise ValueError(f"no node {number!r} in this tree; it has the nodes 0 … {max(self.nodes)}")
+        return self.nodes[number]
+
+    def children(self, which: Node | int) -> list[Node]:
+        """The shown children of a node, strongest first."""
+        return [self.nodes[i] for i in self.node(which).children]
+
+    def level(self, stage: str) -> list[Node]:
+        """All nodes of one stage."""
+        return [node for node in self.nodes.values() if node.stage == stage]
+
+    def path(self, which: Node | int) -> list[Node]:
+        """From the root to a node."""
+        found = [self.node(which)]
+        while found[0].parent is not None:
+            found.insert(0, self.nodes[found[0].parent])
+        return found
+
+    def expand(
+        self,
+        which: Node | int,
+        *,
+        tap: str | None = None,
+        top: int | None = None,
+        position: tuple[int, int] | None = None,
+        sign: str | None = None,
+    ) -> list[Node]:
+        """Decompose one node and return its children.
+
+        Args:
+            which: a node or its id. tap: stage to look in; None = the next shallower. top: how many; None = as before.
+            position: (y, x) of another place of the same channel to decompose. sign: "for" or "against".
+        Raises:
+            ValueError: the node is at the shallowest tap, is dead, or something given is out of range.
+        """
+        from .growth import expand
+
+        return expand(self, self.node(which), tap=tap, top=top, position=position, sign=sign)
+
+    def collapse(self, which: Node | int) -> None:
+        """Remove everything below a node (nodes with another parent stay)."""
+        node = self.node(which)
+        for child in list(node.children):
+            self.edges.pop((node.id, child), None)
+            if not any(edge[1] == child for edge in self.edges):
+                self.collapse(child)
+                gone = self.nodes.pop(child)
+                self._known = {key: i for key, i in self._known.items() if i != gone.id}
+        node.children = []
+        node.completeness = node.others = math.nan
+
+    def to_networkx(self) -> nx.DiGraph:
+        """A `networkx.DiGraph`, edges parent → child with their share; node attributes are plain values."""
+        from .export import to_networkx
+
+        return to_networkx(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """A pandas table, one row per node."""
+        from .export import to_frame
+
+        return to_frame(self)
+
+    def save(self, folder: Any) -> Any:
+        """Write the tree to a folder: `tree.json`, `tree.npz`, `tree.graphml`, `picture.png`."""
+        from .export import save
+
+        return save(self, folder)
+
+    @classmethod
+    def load(cls, folder: Any, classifier: Classifier | None = None) -> Decomposition:
+        """Read what `save` wrote; with its classifier the tree can be expanded further."""
+        from .export import load
+
+        return load(folder, classifier)
+
+
+def decompose(
+    classifier: Classifier,
+    image: ImageSource,
+    target: Target = None,
+    top: int = 3,
+    taps: str | Iterable[str] = "stages",
+    depth: int | None = None,
+    conditional: bool = False,
+    *,
+    sign: str = "for",
+    merge: bool = True,
+    shared: bool = False,
+) -> Decomposition:
+    """Why this class? The decision taken apart, stage by stage, down to the shallowest tap.
+
+    Args:
+        classifier, image: as for `explain` (one picture). target: class index, label, callable; None = top class.
+        top: children per node, N. taps: the stages to go through, "stages" = all.
+        depth: number of steps; None = all, 1 = the class's own evidence only, to be expanded by `.expand`.
+        conditional: False: each node is decomposed by itself (the paper); True: the class gradient is passed on along
+            the path, so that contributions are parts of the class score.
+        sign: "for" the class or "against" it. merge: channels that see the same place become one node.
+        shared: equal features reached from several parents become one node (a graph in place of a tree).
+    Raises:
+        ValueError: unknown tap, N < 1, more channels asked for than there are, no spatial stages.
+
+    Example:
+        >>> import camwidgets
+        >>> tree = decompose(camwidgets.load("efficientnet_lite0"), camwidgets.samples.picture("cat"), depth=1)
+        >>> [node.stage for node in tree.children(tree.root)]
+        ['S5', 'S5', 'S5']
+    """
+    from .growth import check, grow
+
+    check(top, depth, sign)
+    stages = classifier.select(taps)
+    order = {tap: i for i, tap in enumerate(classifier.taps)}
+    stages = dict(sorted(stages.items(), key=lambda item: order[item[1]]))
+    evidence = capture(classifier, image, target, list(stages))
+    if not isinstance(evidence, Evidence) or len(evidence) != 1:
+        raise ValueError("one picture and one target are decomposed at a time")
+    return grow(evidence, stages, How(top, conditional, sign, merge, shared), depth)
+
+
+def children_of(found: Contributions, how: How, top: int, sign: str) -> list[tuple[int, tuple[int, ...]]]:
+    """The channels to show below a decision, each with the channels it stands for."""
+    if top > len(found.attention):
+        raise ValueError(f"top {top} is more than the {len(found.attention)} channels of {str(found.tap)!r}")
+    return pick(found, top, SIGNS[sign], how.merge)
+
+
+def decision_of(node: Node) -> Decision:
+    """The feature that a node stands for."""
+    return Decision(node.tap, node.channel, node.y, node.x)
