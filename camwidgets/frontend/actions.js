@@ -1,16 +1,14 @@
 // Words and files: the "made by" line, the keys, downloads.
 import { h } from "./controls.js";
 
-const SIGN_WORDS = { positive: "", signed: "signed gradient", absolute: "absolute gradient", negative: "negative gradient" };
-
-/** made by: LayerCAM · S5+S4+S3 · tanh γ=2 · max */
-export function madeBy(scene, stages, sign, plan, preset) {
-  const gamma = Number.isInteger(plan.gamma) ? plan.gamma : plan.gamma.toFixed(1);
-  const scale = plan.scale === "tanh" ? `tanh γ=${gamma}` : plan.scale === "none" ? "unscaled" : plan.scale;
-  const parts = [scene.method.title, stages.slice().reverse().join("+"), SIGN_WORDS[sign], scale];
-  if (stages.length > 1) parts.push(plan.reduce);
-  if (preset) parts.push(`preset ${preset}`);
-  return parts.filter(Boolean).join(" · ");
+/** made by: LayerCAM · S5+S4+S3 · positive gradient · tanh γ=2 · max (as `Explanation.caption` in Python) */
+export function madeBy(scene, stages, sign, plan) {
+  const parts = [scene.method.title, [...stages].reverse().join("+"), `${sign} gradient`];
+  if (plan.name !== "paper" && plan.name !== "custom") parts.push(`preset ${plan.name}`);
+  else if (stages.length > 1 || plan.scale !== "tanh") {
+    parts.push(plan.scale === "tanh" ? `tanh γ=${Number(plan.gamma.toFixed(2))}` : plan.scale, plan.reduce);
+  }
+  return parts.join(" · ");
 }
 
 export function fileName(scene, ending) {

@@ -88,7 +88,7 @@ export function how(act) {
   const gradient = segmented("Gradient sign", SIGNS, (value) => act.put({ gradient: value }));
   const gamma = slider("γ", {
     min: 0.1, max: 10, step: 0.1, format: (value) => value.toFixed(1), describe: "Gamma: strength of the tanh scale",
-    change: (value) => act.put({ gamma: value, preset: null }),
+    change: (value) => act.put({ gamma: value }),
   });
   const scale = choice("Scale function", (value) => act.put({ scale: value, preset: null }));
   scale.options(["tanh", "none", "cbrt", "tan"].map((value) => ({ value, text: value })));
@@ -104,7 +104,7 @@ export function how(act) {
     node, gradient, preset,
     draw(plan, off) {
       gamma.set(plan.gamma);
-      gamma.enable(plan.scale === "tanh" && !off);
+      gamma.enable(plan.scale === "tanh" && plan.scaled !== "none" && !off);
       scale.set(plan.scale);
       reduce.set(plan.reduce);
       for (const select of [scale, reduce, preset]) select.node.disabled = off;
@@ -119,7 +119,7 @@ export function display(act) {
   });
   const blend = segmented("Blend", [
     { value: "even", text: "even", describe: "the same opacity everywhere" },
-    { value: "value", text: "by value", describe: "strong values cover, weak values let the picture through" },
+    { value: "by value", text: "by value", describe: "strong values cover, weak values let the picture through" },
   ], (value) => act.put({ blend: value }));
   const colormap = choice("Colours", (value) => act.put({ colormap: value }));
   const threshold = slider("Threshold", {

@@ -124,7 +124,7 @@ class Explorer {
     this.what.picture.options(this.get("_pictures") || []);
     this.what.network.options(this.get("_networks") || []);
     this.where.method.options(this.get("_methods") || []);
-    this.how.preset.options(Object.keys(presets).map((value) => ({ value, text: value || "custom" })));
+    this.how.preset.options(Object.keys(presets).map((value) => ({ value, text: value || "none: as set below" })));
     this.display.colormap.options(names.map((value) => ({ value, text: value === "jet" ? "jet (as in the papers)" : value })));
     this.view.palettes(names, bytesOf(this.get("_palette_bytes")));
     this.what.labels.size((this.get("_labels") || []).length);
@@ -167,6 +167,7 @@ class Explorer {
 
   // ---------------------------------------------------------------- acts
   toggleStage(name) {
+    if (!this.view.usable().includes(name)) return;
     const now = this.view.chosen(), next = now.includes(name) ? now.filter((other) => other !== name) : [...now, name];
     if (next.length) this.link.put({ stages: this.view.stageNames().filter((other) => next.includes(other)) });
     else say(this.busy, "One stage has to stay on.");
@@ -187,7 +188,9 @@ class Explorer {
   reset(part) {
     const { method, ...view } = (this.get("_defaults") || {})[part] || {};
     if (part === "what") { this.link.ask(view); return; }
-    if (view.stages === null) view.stages = this.view.stageNames();
+    if (!this.view.fusion) return;
+    if (view.stages === null) view.stages = this.view.stageNames().slice(-3);
+    if (view.gradient === null) view.gradient = this.view.fusion.scene.method.sign;
     this.link.put(view);
     if (method && !this.still) this.link.ask({ method });
   }

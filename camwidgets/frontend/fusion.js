@@ -1,11 +1,11 @@
 // From raw stage maps to one map in [0, 1]: the same arithmetic as camwidgets/maps/fusion.py.
 // Pure functions on Float32Array, row-major; no DOM, no widget model. A test compares both sides.
 
-/** Where each of `N` output pixels reads between `n` inputs: half-pixel centres, clamped at the edge. */
-export function sampling(n, N) {
+/** Where each of `N` output pixels reads between `n` inputs: half-pixel centres clamped at the edge, or corner to corner. */
+export function sampling(n, N, corners = false) {
   const low = new Int32Array(N), high = new Int32Array(N), share = new Float64Array(N);
   for (let i = 0; i < N; i++) {
-    const at = Math.max(0, ((i + 0.5) * n) / N - 0.5);
+    const at = corners ? (N > 1 ? (i * (n - 1)) / (N - 1) : 0) : Math.max(0, ((i + 0.5) * n) / N - 0.5);
     low[i] = Math.min(Math.floor(at), n - 1);
     high[i] = Math.min(low[i] + 1, n - 1);
     share[i] = at - low[i];
@@ -13,10 +13,10 @@ export function sampling(n, N) {
   return { low, high, share };
 }
 
-/** Bilinear resampling of an h×w map to H×W (torch's `interpolate(..., align_corners=False)`). */
-export function upsample(map, h, w, H, W) {
+/** Bilinear resampling of an h×w map to H×W (torch's `interpolate(mode="bilinear", align_corners=corners)`). */
+export function upsample(map, h, w, H, W, corners = false) {
   if (h === H && w === W) return Float32Array.from(map);
-  const x = sampling(w, W), y = sampling(h, H);
+  const x = sampling(w, W, corners), y = sampling(h, H, corners);
   const wide = new Float64Array(h * W), out = new Float32Array(H * W);
   for (let r = 0; r < h; r++) {
     for (let c = 0; c < W; c++) {
@@ -44,11 +44,11 @@ export function extent(map) {
   return { least, most };
 }
 
-/** `max`: M / max M. `minmax`: (M − min) / (max − min). A flat map gives zeros, never NaN. */
-export function normalise(map, how) {
+/** `max`: M / (max M + ε). `minmax`: (M − min) / (max − min + ε). A flat map gives zeros, never NaN. */
+export function normalise(map, how, epsilon = 0) {
   const { least, most } = extent(map);
   const floor = how === "minmax" ? least : 0;
-  const range = how === "minmax" ? most - least : most;
+  const range = most - floor + epsilon;
   const out = new Float32Array(map.length);
   if (!(range > 0)) return out;
   for (let i = 0; i < map.length; i++) out[i] = (map[i] - floor) / range;
@@ -70,13 +70,18 @@ export function rescale(map, scale, gamma) {
   return map;
 }
 
-/** One stage as it enters the reduction: {map, height, width, scaled} -> H×W values. */
-export function layer(stage, H, W, plan) {
-  const here = plan.at === "native";
-  const first = here ? stage.map : upsample(stage.map, stage.height, stage.width, H, W);
-  const values = normalise(first, plan.normalise);
-  if (plan.scaled === "all" || stage.shallow) rescale(values, plan.scale, plan.gamma);
-  return here ? upsample(values, stage.height, stage.width, H, W) : values;
+/** Whether the scale function acts on a stage, when `count` stages take part. */
+export function isScaled(plan, shallow, count) {
+  return (plan.scaled === "shallow" && shallow) || (plan.scaled === "all" && count > 1);
+}
+
+/** One stage {map, height, width} as it enters the reduction: H×W values. */
+export function layer(stage, H, W, plan, scaled) {
+  const grow = (map) => upsample(map, stage.height, stage.width, H, W, plan.align_corners);
+  const native = plan.at === "native";
+  const values = normalise(native ? stage.map : grow(stage.map), plan.normalise, plan.epsilon);
+  if (scaled) rescale(values, plan.scale, plan.gamma);
+  return native ? grow(values) : values;
 }
 
 const JOIN = { max: (a, b) => (b > a ? b : a), mean: (a, b) => a + b, product: (a, b) => a * b };
@@ -92,23 +97,24 @@ export function reduce(layers, how) {
   return Float32Array.from(out);
 }
 
-/** Last step: an optional min–max, then division by the maximum where tan() left [0, 1]. */
+/** The gate, in place: fused^body · gate^p, p = plan.gate. */
+export function applyGate(fused, gate, plan) {
+  for (let i = 0; i < fused.length; i++) fused[i] = fused[i] ** plan.body * gate[i] ** plan.gate;
+  return fused;
+}
+
+/** Last step: min–max or division by the maximum if the plan asks, and where tan() left [0, 1]. */
 export function finish(map, plan) {
-  const out = plan.final === "minmax" ? normalise(map, "minmax") : map;
+  const out = plan.final === "none" ? map : normalise(map, plan.final, plan.epsilon);
   const { most } = extent(out);
   if (most > 1) for (let i = 0; i < out.length; i++) out[i] /= most;
   return out;
 }
 
-/** The whole fusion of `[{map, height, width, shallow}]` (shallow first) to one H×W map in [0, 1]. */
-export function fuse(stages, H, W, plan) {
-  return finish(reduce(stages.map((stage) => layer(stage, H, W, plan)), plan.reduce), plan);
-}
-
 /** The largest 8-connected part of {map ≥ share · max}: {x0, y0, x1, y1, area}, ends exclusive; null if none. */
 export function largestPart(map, H, W, share) {
-  const { most } = extent(map);
-  if (!(most > 0)) return null;
+  const { least, most } = extent(map);
+  if (!(most > 0) || most === least) return null;
   const level = share * most, seen = new Uint8Array(H * W), stack = new Int32Array(H * W);
   let best = null;
   for (let start = 0; start < map.length; start++) {
@@ -156,30 +162,43 @@ export class Fusion {
     this.large = { key: "", map: null };
   }
 
-  stage(sign, name) {
-    return this.raw[sign] && this.raw[sign][name];
+  /** The raw map of a stage; from the next layer's gradient where the plan asks for it and it differs. */
+  stage(sign, name, plan = null) {
+    const other = plan && plan.ungridded && this.raw[`${sign}~${name}`];
+    return other || this.raw[`${sign} ${name}`];
   }
 
-  layer(sign, name, plan) {
-    const stage = this.stage(sign, name);
-    const scaled = plan.scaled === "all" || stage.shallow;
+  /** The stage that gates the others: the deepest one chosen, if the plan has a gate and others are chosen too. */
+  gate(names, plan) {
+    return plan.gate > 0 && names.length > 1 ? names[names.length - 1] : null;
+  }
+
+  /** One chosen stage as it enters the fusion: H×W values. The gate always takes the signed map. */
+  layer(sign, name, names, plan) {
+    const gates = this.gate(names, plan) === name, from = gates && this.raw[`signed ${name}`] ? "signed" : sign;
+    const stage = this.stage(from, name, plan);
+    const scaled = !gates && isScaled(plan, stage.shallow, names.length);
     const curve = scaled ? plan.scale + (plan.scale === "tanh" ? plan.gamma : "") : "none";
-    const key = [sign, plan.normalise, plan.at, curve].join("|");
+    const key = [from, plan.normalise, plan.at, plan.epsilon, plan.align_corners, plan.ungridded, curve].join("|");
     const kept = this.layers.get(name);
     if (kept && kept.key === key) return kept.map;
-    const map = layer(stage, this.height, this.width, plan);
+    const map = layer(stage, this.height, this.width, plan, scaled);
     this.layers.set(name, { key, map });
     return map;
   }
 
-  /** The fused map of the named stages; the same array comes back while nothing changed. */
+  /** The fused map of the named stages (shallow first); the same array comes back while nothing changed. */
   fused(sign, names, plan) {
     const key = [sign, names.join("+"), JSON.stringify(plan)].join("|");
-    if (this.joined.key !== key) {
-      const layers = names.map((name) => this.layer(sign, name, plan));
-      this.joined = { key, map: finish(reduce(layers, plan.reduce), plan) };
-    }
+    if (this.joined.key !== key) this.joined = { key, map: this.join(sign, names, plan) };
     return this.joined;
+  }
+
+  join(sign, names, plan) {
+    const gate = this.gate(names, plan);
+    const layers = names.filter((name) => name !== gate).map((name) => this.layer(sign, name, names, plan));
+    const fused = reduce(layers, plan.reduce);
+    return finish(gate ? applyGate(fused, this.layer(sign, gate, names, plan), plan) : fused, plan);
   }
 
   /** The same map at the picture's own size, for drawing. */
@@ -194,17 +213,14 @@ export class Fusion {
   }
 }
 
-/** Sign-major, then stage by stage: views into one buffer of float32 values. */
+/** Views into one buffer of float32 values, in the order of `scene.layout`: [{sign, stage, ungridded}]. */
 function cut(scene, floats) {
-  const raw = {};
+  const raw = {}, stages = new Map(scene.stages.map((stage) => [stage.name, stage]));
   let at = 0;
-  for (const sign of scene.signs) {
-    raw[sign] = {};
-    for (const stage of scene.stages) {
-      const size = stage.height * stage.width;
-      raw[sign][stage.name] = { ...stage, map: floats.subarray(at, at + size) };
-      at += size;
-    }
+  for (const { sign, stage: name, ungridded } of scene.layout) {
+    const stage = stages.get(name), size = stage.height * stage.width;
+    raw[`${sign}${ungridded ? "~" : " "}${name}`] = { ...stage, map: floats.subarray(at, at + size) };
+    at += size;
   }
   return raw;
 }

@@ -10,14 +10,16 @@ export function stageCards(toggle, only) {
       const canvas = h("canvas", { class: "cw-thumb", width: stage.width, height: stage.height });
       const card = h("button", {
         type: "button", class: "cw-card", "aria-pressed": "true",
-        title: `${stage.tap}: ${stage.height} × ${stage.width}, ${stage.channels} channels. Click: on or off. Shift-click: only this stage.`,
+        title: stage.usable
+          ? `${stage.tap}: ${stage.height} × ${stage.width}, ${stage.channels} channels. Click: on or off. Shift-click: only this stage.`
+          : `${stage.tap}: this method has no map here.`,
         onclick: (event) => (event.shiftKey ? only(stage.name) : toggle(stage.name)),
       }, h("span", { class: "cw-thumbbox" }, canvas),
         h("span", { class: "cw-card-head" }, h("i", { class: "cw-check", "aria-hidden": "true" }), h("b", {}, stage.name),
           h("kbd", { class: "cw-muted" }, String(at + 1))),
         h("span", { class: "cw-card-line" }, `${stage.height} × ${stage.width}`),
         h("span", { class: "cw-card-line cw-muted" }, `${stage.channels} channels`));
-      return { name: stage.name, card, canvas };
+      return { name: stage.name, card, canvas, can: stage.usable };
     });
     node.replaceChildren(...cards.map(({ card }) => card));
   }
@@ -26,14 +28,15 @@ export function stageCards(toggle, only) {
     scene(scene) { build(scene.stages); drawn = ""; },
     /** Thumbnails are redrawn only when the scene, the sign or the colours changed. */
     draw(fusion, sign, chosen, table, tableName, usable) {
-      for (const { name, card } of cards) {
+      for (const { name, card, can } of cards) {
         card.setAttribute("aria-pressed", String(chosen.includes(name)));
-        card.disabled = !usable;
+        card.disabled = !usable || !can;
       }
       const key = [fusion.scene.id, sign, tableName].join("|");
       if (key === drawn) return;
       drawn = key;
-      for (const { name, canvas } of cards) {
+      for (const { name, canvas, can } of cards) {
+        if (!can) continue;
         const stage = fusion.stage(sign, name);
         drawThumbnail(canvas, stage.map, stage.width, stage.height, table);
       }

@@ -61,21 +61,24 @@ export class View {
 
   stageNames() { return this.fusion ? this.fusion.scene.stages.map((stage) => stage.name) : []; }
 
+  /** The stages that the method can take (CAM: the deepest only). */
+  usable() { return this.stageNames().filter((name, at) => this.fusion.scene.stages[at].usable); }
+
   sign() {
-    const { signs } = this.fusion.scene, wanted = this.get("gradient");
-    return signs.includes(wanted) ? wanted : signs[0];
+    const { signs, method } = this.fusion.scene, wanted = this.get("gradient");
+    return signs.includes(wanted) ? wanted : method.sign;
   }
 
   chosen() {
-    const wanted = this.get("stages") || [], names = this.stageNames();
+    const wanted = this.get("stages") || [], names = this.usable();
     const kept = names.filter((name) => wanted.includes(name));
     return kept.length ? kept : names.slice(-1);
   }
 
-  /** The fusion plan: a preset as it stands, or the custom one with the three visible switches. */
+  /** The fusion plan: a preset (γ acts where it scales by tanh), or the custom one with the visible switches. */
   plan() {
     const presets = this.get("_presets") || {}, preset = this.get("preset");
-    if (preset && presets[preset]) return presets[preset];
+    if (preset && presets[preset]) return { ...presets[preset], gamma: this.get("gamma") };
     return { ...presets[""], gamma: this.get("gamma"), scale: this.get("scale"), reduce: this.get("reduce") };
   }
 
@@ -101,7 +104,7 @@ export class View {
     const start = performance.now(), joined = this.joined(), { picture, input, id } = this.fusion.scene;
     const name = this.get("colormap"), table = this.table();
     drawBlend(this.live.pixels, this.picture, picture.width, picture.height, this.fusion.atPicture(joined), table,
-      this.get("opacity"), this.get("blend") === "value");
+      this.get("opacity"), this.get("blend") === "by value");
     this.marks = this.markings(joined);
     this.live.mark({ ...this.marks, point: this.point }, input.width);
     if (this.pinned) this.kept.mark({ ...this.pinned.marks, point: this.point }, this.pinned.input.width);
@@ -141,7 +144,7 @@ export class View {
   recipe() {
     const { scene } = this.fusion, channel = this.channel();
     if (channel) return `${channel.text} · ${scene.target.label}`;
-    return madeBy(scene, this.chosen(), this.sign(), this.plan(), this.get("preset"));
+    return madeBy(scene, this.chosen(), this.sign(), this.plan());
   }
 
   reading(joined) {
@@ -150,9 +153,9 @@ export class View {
     const at = point.y * width + point.x, parts = [`value ${joined.map[at].toFixed(2)} at (${point.x}, ${point.y})`];
     if (this.pinned && this.pinned.map.length === joined.map.length) parts.push(`pinned ${this.pinned.map[at].toFixed(2)}`);
     if (!this.channel()) {
-      const sign = this.sign(), plan = this.plan();
-      const value = (name) => this.fusion.layer(sign, name, plan)[at].toFixed(2);
-      parts.push(this.chosen().reverse().map((name) => `${name} ${value(name)}`).join("  "));
+      const sign = this.sign(), plan = this.plan(), names = this.chosen();
+      const value = (name) => this.fusion.layer(sign, name, names, plan)[at].toFixed(2);
+      parts.push([...names].reverse().map((name) => `${name} ${value(name)}`).join("  "));
     }
     return parts.join(" · ");
   }
