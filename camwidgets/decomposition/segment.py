@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ..classifiers.activations import activation_of
 from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..classifiers.taps import CLIPPED, Tap
-from ..evidence import _names
 
 BLANK_SIDE = 64
 RECTIFIED = frozenset({"relu", *CLIPPED})
@@ -147,8 +147,11 @@ class _Splice(TorchFunctionMode):
             raise _Reached(value)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tap = next((tap for out, tap in self.awaited if args and args[0] is out and _names(func, tap)), None)
-        result = func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "").strip("_")
+        mine = (tap for out, tap in self.awaited if args and args[0] is out)
+        tap = next((tap for tap in mine if activation_of(name, args, kwargs) == tap.function), None)
+        result = func(*args, **kwargs)
         if tap is self.lower and not self.spliced:
             return self.put_in()
         if tap is not None and tap is self.upper:
