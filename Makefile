@@ -24,7 +24,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 lab: $(RUN)  ## JupyterLab with the first notebook  (PORT=8899, ARGS="--no-browser")
-	@$(VENV)/bin/camwidgets lab $(if $(PORT),--port $(PORT)) $(ARGS)
+	@$(PY) -m camwidgets.cli lab $(if $(PORT),--port $(PORT)) $(ARGS)
 
 test: $(DEV)  ## every test, real-browser ones included  (ARGS="-k cli")
 	@browser=$$($(PY) tools/browser.py) && CAMWIDGETS_CHROMIUM="$$browser" $(PY) -m pytest $(ARGS)
