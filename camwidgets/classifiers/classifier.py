@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import unknown
 from ..images import ImageSource, open_image
-from .guards import autocast, call, undisturbed
+from .guards import autocast, call, every_tensor, undisturbed
 from .preprocessing import Preprocess
 from .taps import Tap, taps_table
 from .tracing import Trace, trace
@@ -234,11 +235,10 @@ class Classifier:
 
     def weights_hash(self) -> str:
         """SHA-256 over all parameters and buffers (names, shapes, bytes); recomputed only when one has changed."""
-        state = self.module.state_dict()
-        seen = tuple((name, t.data_ptr(), 0 if t.is_inference() else t._version) for name, t in state.items())
+        seen = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in every_tensor(self.module))
         if self._hash[0] != seen:
             digest = hashlib.sha256()
-            for name, tensor in state.items():
+            for name, tensor in self.module.state_dict().items():
                 digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
                 digest.update(cast(Any, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
             self._hash = (seen, digest.hexdigest())
@@ -255,10 +255,11 @@ def check_finite(logits: Tensor, name: str) -> None:
 
 def _checked(x: Tensor) -> Tensor:
     x = x[None] if x.ndim == 3 else x
-    if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point():
+    if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or x.numel() == 0:
         raise ValueError(
             f"a preprocessed tensor must be 1×3×H×W (or N×3×H×W) floating point; got {tuple(x.shape)}, {x.dtype}"
         )
-    if not torch.isfinite(x).all():
+    # One pass that makes no copy (isfinite() makes three); NaN shows up as both the least and the greatest value.
+    if not all(math.isfinite(end) for end in torch.stack(x.detach().aminmax()).tolist()):
         raise ValueError("the preprocessed tensor contains NaN or infinity")
     return x

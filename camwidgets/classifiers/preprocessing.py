@@ -69,7 +69,7 @@ class Preprocessing:
     def show(self, tensor: Tensor) -> np.ndarray:
         mean, std = self._moments()
         pixels = (tensor.detach().float().cpu() * std + mean) * 255
-        return pixels.round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
+        return np.dstack(list(pixels.round_().clamp_(0, 255).to(torch.uint8).numpy()))
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         return torch.tensor(self.mean).view(3, 1, 1), torch.tensor(self.std).view(3, 1, 1)

@@ -89,7 +89,11 @@ def layercam(A: Tensor, g: Tensor, gradient: str = "positive") -> Tensor:
         >>> layercam(A, g), layercam(A, g, "signed")
         (tensor([[1., 0.]]), tensor([[0., 0.]]))
     """
-    return torch.relu((handled(g, gradient) * A).sum(-3))
+    h = handled(g, gradient)
+    # Shallow maps have millions of values: without a graph to keep, the product takes the place of h(g).
+    keep = h is g or h.shape != A.shape or h.requires_grad or A.requires_grad
+    product = h * A if keep else h.mul_(A)
+    return torch.relu(product.sum(-3))
 
 
 def normgrad(A: Tensor, g: Tensor, gradient: str = "signed") -> Tensor:
