@@ -56,7 +56,7 @@ class Explanation:
         made = self.made_by
         return caption(made.get("title", made.get("method", "?")), list(self.stage_maps), made)
 
-    def overlay(self, colormap: str = "inferno", opacity: float = 0.5, **options: Any) -> Image.Image:
+    def overlay(self, colormap: str = "inferno", opacity: float = 0.8, **options: Any) -> Image.Image:
         """The map over its picture (see `figures.overlay.overlay` for `blend`, `threshold`, `contour`, `draw_box`)."""
         from .figures.overlay import overlay
 

@@ -19,7 +19,7 @@ def names() -> list[str]:
 
 
 def picture(name: str = "cat") -> Image.Image:
-    """A built-in picture, RGB. "cat-and-coffee" is a square with a cat on the left and a cup on the right.
+    """A built-in picture, RGB. "cat-and-coffee" is a square with a cat above and a cup below.
 
     Example:
         >>> picture("cat").size
@@ -27,17 +27,17 @@ def picture(name: str = "cat") -> Image.Image:
     """
     choose("sample picture", name, names())
     if name == COMPOSITE:
-        return _side_by_side("cat", "coffee")
+        return _stacked("cat", "coffee")
     return open_image((files("camwidgets") / "datasets" / "samples" / f"{name}.jpg").read_bytes())
 
 
-def _side_by_side(left: str, right: str, side: int = 512) -> Image.Image:
-    """Two photographs, each cropped to an upright half of a square."""
+def _stacked(upper: str, lower: str, side: int = 512) -> Image.Image:
+    """Two photographs, each cropped to one half of a square."""
     canvas = Image.new("RGB", (side, side))
-    for i, name in enumerate((left, right)):
+    for i, name in enumerate((upper, lower)):
         image = picture(name)
-        scale = max(side / 2 / image.width, side / image.height)
-        image = image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS)
-        x = (image.width - side // 2) // 2
-        canvas.paste(image.crop((x, 0, x + side // 2, side)), (i * side // 2, 0))
+        height = round(image.height * side / image.width)
+        image = image.resize((side, height), Image.Resampling.LANCZOS)
+        y = (height - side // 2) // 2
+        canvas.paste(image.crop((0, y, side, y + side // 2)), (0, i * side // 2))
     return canvas
