@@ -6,18 +6,16 @@ pass that stops at the shallowest tap. No gradient is computed for any parameter
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
+from .catcher import Catcher
 from .classifiers.classifier import Classifier, Target, check_finite
 from .classifiers.guards import undisturbed
 from .classifiers.taps import Tap
@@ -216,7 +214,7 @@ def _pass(
     classifier: Classifier, x: Tensor, taps: Sequence[Tap], twice: bool
 ) -> tuple[dict[str, Tensor] | None, Tensor]:
     """One forward pass with hooks at the taps. Returns no sites if a tapped value was overwritten in place."""
-    catcher = _Catcher(taps, twice)
+    catcher = Catcher(taps, twice)
     with catcher.attached(classifier.module):
         y = classifier.logits(x)
     missing = [str(tap) for tap in taps if tap not in catcher.sites]
@@ -225,64 +223,6 @@ def _pass(
     if any(site._version != catcher.versions[tap] for tap, site in catcher.sites.items()):
         return None, y
     return catcher.sites, y
-
-
-class _Catcher(TorchFunctionMode):
-    """Keeps the tapped tensors of one pass and hands the network copies, which it may overwrite as it likes."""
-
-    def __init__(self, taps: Sequence[Tap], twice: bool) -> None:
-        super().__init__()
-        self.wanted = {(tap.module, tap.call): tap for tap in taps if not tap.function}
-        self.functions = {(tap.module, tap.call): tap for tap in taps if tap.function}
-        self.twice = twice
-        self.calls: Counter[str] = Counter()
-        self.sites: dict[str, Tensor] = {}
-        self.versions: dict[str, int] = {}
-        self.awaited: list[tuple[Tensor, Tap]] = []  # outputs whose activation function is still to come
-
-    @contextmanager
-    def attached(self, module: nn.Module) -> Iterator[None]:
-        names = {name for name, _ in (*self.wanted, *self.functions)}
-        with ExitStack() as stack:
-            for name, child in module.named_modules():
-                if name in names:
-                    handle = child.register_forward_hook(lambda m, i, out, name=name: self.hook(name, out))
-                    stack.callback(handle.remove)
-            if self.functions:
-                stack.enter_context(self)
-            yield
-
-    def hook(self, name: str, out: Any) -> Any:
-        key = (name, self.calls[name])
-        self.calls[name] += 1
-        if key in self.functions and isinstance(out, Tensor):
-            self.awaited.append((out, self.functions[key]))
-        if key not in self.wanted:
-            return None
-        if not isinstance(out, Tensor):
-            raise ValueError(f"the tap {name!r} returns a {type(out).__name__}, not a tensor; tap a module inside it")
-        out = self.keep(self.wanted[key], out)
-        if key in self.functions:
-            self.awaited.append((out, self.functions[key]))
-        return out
-
-    def keep(self, tap: Tap, out: Tensor) -> Tensor:
-        site = out.clone() if self.twice else out
-        if not site.requires_grad:  # nothing asked for a gradient above: the graph begins here
-            site = site.detach().requires_grad_()
-        self.sites[tap], self.versions[tap] = site, site._version
-        return site.clone()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        tap = next((tap for out, tap in self.awaited if args and args[0] is out and _names(func, tap)), None)
-        result = func(*args, **(kwargs or {}))
-        if tap is None or tap in self.sites:
-            return result
-        return self.keep(tap, result)
-
-
-def _names(func: Any, tap: Tap) -> bool:
-    return getattr(func, "__name__", "").strip("_") in {tap.function, "clamp", "clamp_min", "hardtanh"}
 
 
 # ---------------------------------------------------------------------------------------------------- the score

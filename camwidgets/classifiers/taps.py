@@ -39,12 +39,12 @@ class Tap(str):
     """One activation site: (module, which call of it in a forward pass).
 
     A tap *is* its name, so it prints, compares and serves as a key like one. Names: `layer4` (the module's output),
-    `layer1.0.relu@2` (third call of a module that is called several times), `features:relu` (an activation function
-    applied to the output of `features` outside any module).
+    `layer1.0.relu@2` (third call of a module that is called several times), `features:relu` (the first such
+    activation function that what comes out of `features` meets outside any module).
 
     Attributes:
         module: name of the module whose output is tapped. call: which call of it (0 = first).
-        function: name of the activation function applied to that output, or None.
+        function: name of the activation function that follows it, or None.
         channels: K. size: (h, w) at the classifier's input size. layout: where the channels are in the raw tensor.
         activation: relu, relu6, silu, … or None for a linear site.
         before: where the value before the activation can be read (module, call, its input or output), if anywhere.

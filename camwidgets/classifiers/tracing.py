@@ -17,29 +17,12 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
+from .activations import GATES, NONNEGATIVE, activation_of
 from .taps import BeforeSite, Layout, ReceptiveField, Tap
 
-ACTIVATIONS = {
-    "relu": "relu",
-    "clamp_min": "relu",
-    "threshold": "relu",
-    "leaky_relu": "leaky_relu",
-    "prelu": "prelu",
-    "_prelu_kernel": "prelu",
-    "elu": "elu",
-    "selu": "elu",
-    "celu": "elu",
-    "silu": "silu",
-    "gelu": "gelu",
-    "hardswish": "hardswish",
-    "mish": "mish",
-    "softplus": "softplus",
-    "tanh": "tanh",
-}
 POOLS = {"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"}
 GLOBAL = {"mean", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "_adaptive_avg_pool2d_backward"}
 MIXING = {"bmm", "baddbmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"}
-NONNEGATIVE = {"relu", "relu6"}
 # Operations that move or join values without computing new ones: a rectified tensor stays rectified.
 MOVING = {
     "view", "_unsafe_view", "reshape", "permute", "transpose", "clone", "contiguous", "alias", "detach", "slice",
@@ -57,7 +40,7 @@ class Note:
     before: BeforeSite | None = None  # where the value before the activation can be read
     size: tuple[int, int] = (1, 1)
     field: ReceptiveField = field(default_factory=ReceptiveField)
-    gate_of: int | None = None  # id of x where this is σ(x): x·σ(x) is a swish
+    gate_of: tuple[Note, str] | None = None  # (x, kind) where this is σ(x): x·σ(x) is a swish
     pooled_by: int = 1
     born: int = 0  # the operation that made it
     last_use: int = 0  # the last operation that read it
@@ -91,7 +74,9 @@ class _Tracer(TorchDispatchMode):
         self.notes: Any = WeakTensorKeyDictionary()
         self.made_by: Any = WeakTensorKeyDictionary()  # tensor -> (module, call) that it is the output of
         self.calls: Counter[str] = Counter()
-        self.stack: list[tuple[str, int, bool]] = []  # module, call, whether it has children
+        self.order: dict[tuple[str, int], int] = {}  # (module, call) -> when it returned
+        self.anchors: Any = WeakTensorKeyDictionary()  # tensor -> (module, call) whose output it was computed from
+        self.stack: list[tuple[str, int, bool, list[Tensor]]] = []  # module, call, whether it has children, inputs
         self.sites: list[tuple[str, int, str | None, int, Layout, Note]] = []
         self.clock = 0
         self.every_note: list[Note] = []
@@ -106,20 +91,31 @@ class _Tracer(TorchDispatchMode):
             made.born = made.last_use = self.clock
             made.pooled_by = 1
             self.every_note.append(made)
+            anchor = self._anchor(inputs)
             for tensor in _flat(out):
                 if isinstance(tensor, Tensor):
-                    self._remember(name, tensor, made, inputs)
+                    self._remember(name, tensor, made, anchor)
         return out
 
-    def _remember(self, name: str, tensor: Tensor, note: Note, inputs: list[Tensor]) -> None:
+    def _anchor(self, inputs: list[Tensor]) -> tuple[str, int] | None:
+        """The last module call that one of these tensors comes from by way of functions alone."""
+        found = [self.anchors[t] for t in inputs if t in self.anchors]
+        return max(found, key=self.order.__getitem__) if found else None
+
+    def _remember(self, name: str, tensor: Tensor, note: Note, anchor: tuple[str, int] | None) -> None:
         self.notes[tensor] = note
-        if name.endswith("_") and not note.activation:
+        self.anchors.pop(tensor, None)
+        if name.endswith("_"):
             self.made_by.pop(tensor, None)  # changed in place: no longer what that module put out
-        if note.before and note.before[2] == "output" and tensor.ndim == 4 and name.strip("_") not in MOVING:
-            layout = _layout(tensor, note)
-            if layout:
-                module, call, _ = note.before
-                self.sites.append((module, call, note.activation, tensor.shape[_channel(layout)], layout, note))
+        fresh = note.kind == "rectified" and note.born == self.clock and name.strip("_") not in MOVING
+        if not fresh:
+            if anchor:
+                self.anchors[tensor] = anchor
+            return
+        inside = bool(self.stack) and not self.stack[-1][2]
+        layout = _layout(tensor, note) if tensor.ndim == 4 and anchor and not inside else None
+        if layout and anchor:
+            self.sites.append((*anchor, note.activation, tensor.shape[_channel(layout)], layout, note))
 
     def _note(self, name: str, inputs: list[Tensor], args: Any, kwargs: Any, out: Any) -> Note | None:
         for tensor in inputs:
@@ -153,13 +149,14 @@ class _Tracer(TorchDispatchMode):
     ) -> Note:  # fmt: skip
         if name == "constant_pad_nd":
             return replace(_padded(base, args, first), kind="pooled" if main.kind else None)
-        activation = _activation(name, args, kwargs)
+        activation = activation_of(name, args, kwargs)
         if activation:
             return replace(base, kind="rectified", activation=activation, before=self._before(inputs[0]))
-        if name == "sigmoid":
-            return replace(base, gate_of=id(inputs[0]))
-        if name == "mul" and len(inputs) == 2 and self._is_swish(inputs):
-            return replace(base, kind="rectified", activation="silu", before=self._before(inputs[0]))
+        if name in GATES:
+            return replace(base, gate_of=(main, GATES[name]))
+        swish = self._swish(inputs) if name == "mul" and len(inputs) == 2 else None
+        if swish:
+            return replace(base, kind="rectified", activation=swish[1], before=self._before(swish[0]))
         if name in MOVING:
             return replace(main, size=base.size, field=base.field)
         if name in ("cat", "add") and all(note.kind for note in joined):
@@ -169,15 +166,19 @@ class _Tracer(TorchDispatchMode):
                 return replace(base, kind=kind, activation=main.activation or joined[0].activation)
         return base
 
-    def _is_swish(self, inputs: list[Tensor]) -> bool:
-        a, b = inputs
-        return any(other in self.notes and self.notes[other].gate_of == id(x) for x, other in ((a, b), (b, a)))
+    def _swish(self, inputs: list[Tensor]) -> tuple[Tensor, str] | None:
+        """x and the kind of activation, if these two factors are x and a gate σ(x) of the same x."""
+        for x, other in (inputs, inputs[::-1]):
+            gate = self.notes[other].gate_of if other in self.notes else None
+            if gate and x in self.notes and gate[0] is self.notes[x]:
+                return x, gate[1]
+        return None
 
     def _before(self, tensor: Tensor) -> BeforeSite | None:
         """The input of the activation module that runs now, or (bare function) the output of the module before."""
-        module, call, has_children = self.stack[-1] if self.stack else ("", 0, True)
+        module, call, has_children, inputs = self.stack[-1] if self.stack else ("", 0, True, [])
         if not has_children:
-            return module, call, "input"
+            return (module, call, "input") if any(tensor is one for one in inputs) else None
         made = self.made_by.get(tensor)
         return (*made, "output") if made else None
 
@@ -198,18 +199,19 @@ class _Tracer(TorchDispatchMode):
         window = _slid(base.field, kernel, stride, padding, (1, 1))
         return Note(kind=kind, activation=main.activation, size=tuple(out.shape[-2:]), field=window)  # type: ignore[arg-type]
 
-    def entered(self, name: str, has_children: bool) -> None:
-        self.stack.append((name, self.calls[name], has_children))
+    def entered(self, name: str, has_children: bool, inputs: Any) -> None:
+        self.stack.append((name, self.calls[name], has_children, [t for t in _flat(inputs) if isinstance(t, Tensor)]))
         self.calls[name] += 1
 
     def left(self, out: Any) -> None:
-        name, call, _ = self.stack.pop()
+        name, call, *_ = self.stack.pop()
+        self.order[name, call] = self.clock
         if name and isinstance(out, Tensor) and out in self.notes:
             note = self.notes[out]
             layout = _layout(out, note) if out.ndim == 4 else None
             if layout:
                 self.sites.append((name, call, None, out.shape[_channel(layout)], layout, note))
-            self.made_by[out] = (name, call)
+            self.made_by[out] = self.anchors[out] = (name, call)
 
     def result(self) -> Trace:
         taps: dict[str, Tap] = {}
@@ -222,6 +224,8 @@ class _Tracer(TorchDispatchMode):
                 before=note.before if rectified else None, activation=note.activation if rectified else None,
                 receptive_field=note.field, pooled_by=note.pooled_by, bypassed=note.born not in passed,
             )  # fmt: skip
+            if function and tap in taps:
+                continue  # a second activation after the same module: a name means the first
             taps[tap] = tap
             best = last.get(tap.stride)
             if rectified and note.size != (1, 1) and (best is None or best.bypassed or not tap.bypassed):
@@ -246,23 +250,12 @@ def _watch_modules(module: nn.Module, tracer: _Tracer) -> Iterator[None]:
     try:
         for name, child in module.named_modules():
             nested = any(True for _ in child.children())
-            handles.append(child.register_forward_pre_hook(lambda m, i, n=name, c=nested: tracer.entered(n, c)))
+            handles.append(child.register_forward_pre_hook(lambda m, i, n=name, c=nested: tracer.entered(n, c, i)))
             handles.append(child.register_forward_hook(lambda m, i, out: tracer.left(out)))
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _activation(name: str, args: Any, kwargs: Any) -> str | None:
-    if name == "hardtanh":
-        low, high = (args[1] if len(args) > 1 else -1), (args[2] if len(args) > 2 else 1)
-        return "relu6" if (low, high) == (0, 6) else "hardtanh"
-    if name == "clamp":
-        low = args[1] if len(args) > 1 else kwargs.get("min")
-        high = args[2] if len(args) > 2 else kwargs.get("max")
-        return None if low != 0 else "relu" if high is None else "clamp"
-    return ACTIVATIONS.get(name)
 
 
 def _slid(before: ReceptiveField, kernel: Any, stride: Any, padding: Any, dilation: Any) -> ReceptiveField:

@@ -1,0 +1,103 @@
+"""Catching the tapped tensors of one forward pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from .classifiers.activations import GATES, PRODUCTS, activation_of
+from .classifiers.taps import Tap
+
+
+class Catcher(TorchFunctionMode):
+    """Keeps the tapped tensors of one pass; where the network may overwrite them, it is handed copies."""
+
+    def __init__(self, taps: Sequence[Tap], twice: bool) -> None:
+        super().__init__()
+        self.wanted = {(tap.module, tap.call): tap for tap in taps if not tap.function}
+        self.functions = {(tap.module, tap.call): tap for tap in taps if tap.function}
+        self.twice = twice
+        self.calls: Counter[str] = Counter()
+        self.sites: dict[str, Tensor] = {}
+        self.versions: dict[str, int] = {}
+        self.awaited: list[tuple[Tensor, Tap]] = []  # outputs whose activation function is still to come
+
+    @contextmanager
+    def attached(self, module: nn.Module) -> Iterator[None]:
+        names = {name for name, _ in (*self.wanted, *self.functions)}
+        with ExitStack() as stack:
+            for name in names:
+                child = module.get_submodule(name)
+                handle = child.register_forward_hook(lambda m, i, out, name=name: self.hook(name, out))
+                stack.callback(handle.remove)
+            if self.functions:
+                stack.enter_context(self)
+            yield
+
+    def hook(self, name: str, out: Any) -> Any:
+        key = (name, self.calls[name])
+        self.calls[name] += 1
+        if key in self.functions and isinstance(out, Tensor):
+            self.awaited.append((out, self.functions[key]))
+        if key not in self.wanted:
+            return None
+        if not isinstance(out, Tensor):
+            raise ValueError(f"the tap {name!r} returns a {type(out).__name__}, not a tensor; tap a module inside it")
+        out = self.keep(self.wanted[key], out)
+        if key in self.functions:
+            self.awaited.append((out, self.functions[key]))
+        return out
+
+    def keep(self, tap: Tap, out: Tensor) -> Tensor:
+        site = out.clone() if self.twice else out
+        begins = not site.requires_grad  # nothing asked for a gradient above: the graph begins here
+        if begins:
+            site = site.detach().requires_grad_()
+        self.sites[tap], self.versions[tap] = site, site._version
+        # A leaf and a linear value (which an activation often overwrites) are handed on as copies; a rectified one
+        # is hardly ever overwritten: it goes as it is, and if it was, `_pass` sees its version and starts again.
+        return site.clone() if begins or self.twice or tap.activation is None else site
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        inputs = [t for t in (*args, *kwargs.values()) if isinstance(t, Tensor)]
+        waiting = [(t, tap) for t, tap in self.awaited if any(t is one for one in inputs) and tap not in self.sites]
+        tap = next((tap for _, tap in waiting if self.is_tap(func, tap, inputs, args, kwargs)), None)
+        if tap is not None:
+            self.awaited = [(t, one) for t, one in self.awaited if one is not tap]
+            return self.keep_function(tap, func, args, kwargs)
+        result = func(*args, **kwargs)
+        for out in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(out, Tensor) and out.is_floating_point():
+                self.awaited += [(out, tap) for _, tap in waiting if not any(out is t for t, _ in self.awaited)]
+        return result
+
+    def is_tap(self, func: Any, tap: Tap, inputs: list[Tensor], args: Any, kwargs: Any) -> bool:
+        """Whether this call of a function is the activation that the tap is named after."""
+        name = getattr(func, "__name__", "").strip("_")
+        if name in PRODUCTS:  # x·σ(x), written out: both factors come from the tapped module
+            mine = {id(t) for t, one in self.awaited if one is tap}
+            return tap.function in GATES.values() and len(inputs) == 2 and all(id(t) in mine for t in inputs)
+        return activation_of(name, args, kwargs) == tap.function
+
+    def keep_function(self, tap: Tap, func: Any, args: Any, kwargs: Any) -> Tensor:
+        """Run an activation function and keep what it returns.
+
+        One that works in place may have its return value ignored (`x.relu_()` as a statement), so it works on a copy
+        and `x` becomes a copy of the site.
+        """
+        name = getattr(func, "__name__", "")
+        marked = name.startswith("__i") or (name.endswith("_") and not name.endswith("__"))
+        if not marked and not any(value is True for value in (*args, kwargs.get("inplace"))):
+            return self.keep(tap, func(*args, **kwargs))
+        x = args[0] if args else kwargs["input"]
+        if args:
+            args = (x.clone(), *args[1:])
+        else:
+            kwargs = {**kwargs, "input": x.clone()}
+        return x.copy_(self.keep(tap, func(*args, **kwargs)))
