@@ -18,7 +18,7 @@ export PIP_QUIET = 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help lab test bench lint format browser toy-model clean
+.PHONY: help lab test bench lint format browser pictures toy-model clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -41,6 +41,9 @@ format: $(DEV)  ## let ruff lay the code out
 
 browser: $(DEV)  ## the Chromium that the tests use
 	@$(PY) tools/browser.py
+
+pictures: $(DEV)  ## the pictures of README, screenshots included
+	@browser=$$($(PY) tools/browser.py) && CAMWIDGETS_CHROMIUM="$$browser" $(PY) -m tools.pictures
 
 toy-model: $(RUN)  ## train the shipped toy networks anew  (ARGS="--check": compare instead of replace)
 	@$(PY) tools/train_toy.py $(ARGS)

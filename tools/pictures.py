@@ -1,0 +1,78 @@
+"""Make the pictures of README: `make pictures`. Real screenshots of the real widgets in JupyterLab, and plain figures."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect, sync_playwright
+
+import camwidgets
+from camwidgets.doctor import find_browser
+from camwidgets.explanation import explain_evidence
+from camwidgets.figures import strip
+from camwidgets.maps import make_plan
+from tests.browser.conftest import CHROMIUM_ARGUMENTS
+from tests.browser.jupyter import JupyterServer
+from tests.browser.lab import Lab
+
+ROOT = Path(__file__).parents[1]
+PICTURES = ROOT / "docs" / "pictures"
+
+EXPLORER = """import camwidgets
+explorer = camwidgets.CamExplorer(camwidgets.load("efficientnet_lite0"), camwidgets.samples.picture("{picture}"))
+explorer{after}"""
+
+
+def maps_per_stage() -> None:
+    """Grad-CAM and LayerCAM at each stage, and two classes by two presets."""
+    classifier = camwidgets.load("efficientnet_lite0")
+    picture = camwidgets.samples.picture("cat-and-coffee")
+    cat, cup = camwidgets.capture(classifier, picture, target=["tiger cat", "espresso"])
+    for method in ("gradcam", "layercam"):
+        maps = [explain_evidence(cat, method, [stage]) for stage in cat.stages]
+        strip([m.overlay() for m in maps], list(cat.stages), side=176).save(PICTURES / f"{method}_per_stage.png")
+    views = [
+        (f"{name}, {preset}", explain_evidence(evidence, plan=make_plan(preset=preset)).overlay())
+        for evidence, name in ((cat, "tiger cat"), (cup, "espresso"))
+        for preset in ("paper", "gated")
+    ]
+    strip([view for _, view in views], [name for name, _ in views], side=220).save(PICTURES / "two_classes.png")
+
+
+def screenshots(browser: Browser, folder: Path) -> None:
+    """The explorer in JupyterLab, light and dark."""
+    server = JupyterServer(folder)
+    server.start()
+    try:
+        for name, picture, dark in (("explorer", "cat", False), ("explorer_dark", "coffee", True)):
+            context = browser.new_context(viewport={"width": 1440, "height": 1200})
+            lab = Lab(context.new_page(), server)
+            lab.write_notebook(f"{name}.ipynb", [EXPLORER.format(picture=picture, after="")])
+            lab.open_notebook(f"{name}.ipynb")
+            lab.set_theme(dark)
+            lab.run_all()
+            root = lab.page.locator(".cw-root")
+            expect(root.locator(".cw-caption").first).to_contain_text("%", timeout=90_000)
+            lab.page.wait_for_timeout(1500)
+            root.screenshot(path=PICTURES / f"{name}.png")
+            lab.close()
+            context.close()
+    finally:
+        server.stop()
+
+
+def main() -> int:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    maps_per_stage()
+    with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM_ARGUMENTS)
+        screenshots(browser, Path(folder))
+        browser.close()
+    print(*sorted(str(p.relative_to(ROOT)) for p in PICTURES.iterdir()), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
