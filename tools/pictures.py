@@ -1,4 +1,4 @@
-"""Make the pictures of README: `make pictures`. Real screenshots of the real widgets in JupyterLab, and plain figures."""
+"""Make the pictures of README (`make pictures`): screenshots of the widgets in JupyterLab, and plain figures."""
 
 from __future__ import annotations
 
