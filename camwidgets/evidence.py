@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from .catcher import Catcher
-from .classifiers.classifier import Classifier, Target, check_finite
+from .classifiers.classifier import Classifier, Target, check_finite, one_each
 from .classifiers.guards import undisturbed
 from .classifiers.taps import Tap
 from .images import ImageSource
@@ -93,7 +93,7 @@ class Recording:
         self.classifier, self.x, self.stages = classifier, x, stages
         self._sites, self._y = sites, y
         self.logits = _plain(y.detach())
-        self.activations = {tap: _channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()}
+        self.activations: dict[str, Tensor] = {tap: _channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()}
 
     def __enter__(self) -> Recording:
         return self
@@ -129,7 +129,7 @@ class Recording:
             targets, scores = _scores(self.classifier, self._y, target)
             grads = self.gradients(scores.sum(), retain_graph=not last)
         cut = frozenset(str(tap) for tap, g in grads.items() if g is None)
-        found = {
+        found: dict[str, Tensor] = {
             tap: torch.zeros_like(self.activations[tap]) if g is None else _channels_first(g, self._tap(tap))
             for tap, g in grads.items()
         }
@@ -200,6 +200,8 @@ def capture(
     targets = list(target) if several else [target]
     if not targets:
         raise ValueError("an empty list of targets was given")
+    for one in targets:
+        classifier.check_target(one)
     recording = record(classifier, image, taps)
     found = [
         recording.evidence(one, last=one is targets[-1] and i == len(targets) - 1) for i, one in enumerate(targets)
@@ -236,8 +238,8 @@ def _scores(classifier: Classifier, y: Tensor, target: Target) -> tuple[tuple[in
         return (getattr(target, "__name__", type(target).__name__),) * n, scores
     if target is None:
         indices = y.detach().argmax(1).tolist()
-    elif isinstance(target, (Tensor, np.ndarray)) and np.ndim(target) == 1:
-        indices = [classifier.index(int(one)) for one in target]
+    elif one_each(target):
+        indices = [classifier.index(one) for one in target]
     else:
         indices = [classifier.index(target)] * n
     if len(indices) != n:
@@ -250,7 +252,10 @@ def _call_target(target: Any, row: Tensor) -> Tensor:
     try:
         score = target(row)
     except IndexError:
-        score = target(row[None])
+        try:
+            score = target(row[None])
+        except IndexError as error:
+            raise ValueError(f"the target callable reads beyond the {len(row)} logits of a picture: {error}") from error
     if not isinstance(score, Tensor) or score.numel() != 1:
         got = f"shape {tuple(score.shape)}" if isinstance(score, Tensor) else type(score).__name__
         raise ValueError(f"a target callable must return one number (a tensor) per picture; it returned {got}")

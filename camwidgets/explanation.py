@@ -147,9 +147,9 @@ def explain(
     sign_of(found, gradient)
     chosen = list(classifier.select("stages" if stages is None else stages))
     names = chosen[-found.depth :] if stages is None else chosen
+    if isinstance(target, (list, tuple)):
+        raise ValueError(f"explain takes one target, not {len(target)}; use capture for several")
     evidence = capture(classifier, image, target, taps=names)
-    if isinstance(evidence, list):
-        raise ValueError("explain takes one target; use capture for several")
     made = [explain_evidence(evidence[i], found.name, names, gradient, plan) for i in range(len(evidence))]
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
 

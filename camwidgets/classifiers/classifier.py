@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -80,7 +81,7 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        tensor = next(self.module.parameters(), None)
+        tensor: Tensor | None = next(self.module.parameters(), None)
         tensor = next(self.module.buffers(), None) if tensor is None else tensor
         return torch.device("cpu") if tensor is None else tensor.device
 
@@ -160,11 +161,23 @@ class Classifier:
         count = self._traced[1]
         if isinstance(target, str):
             return self._index_of_label(target)
-        if isinstance(target, bool) or int(target) != target:
+        position: int | None
+        try:
+            position = operator.index(target)
+        except TypeError:
+            position = None
+        if position is None or isinstance(target, bool) or getattr(target, "dtype", None) == torch.bool:
             raise TypeError(f"a target is a class index, a label or a callable on the logits; got {target!r}")
-        if not 0 <= target < count:
-            raise ValueError(f"class {int(target)} is out of range: {self.name} has classes 0 … {count - 1}")
-        return int(target)
+        if not 0 <= position < count:
+            raise ValueError(f"class {position} is out of range: {self.name} has classes 0 … {count - 1}")
+        return position
+
+    def check_target(self, target: Target) -> None:
+        """Raise what a target that is not valid deserves, before anything is run for it."""
+        if target is None or callable(target):
+            return
+        for one in target if one_each(target) else [target]:
+            self.index(one)
 
     def _index_of_label(self, label: str) -> int:
         found = [i for i, known in enumerate(self.labels) if known.casefold() == label.casefold()]
@@ -243,6 +256,11 @@ class Classifier:
                 digest.update(cast(Any, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
             self._hash = (seen, digest.hexdigest())
         return self._hash[1]
+
+
+def one_each(target: Target) -> bool:
+    """Whether a target holds one class index per picture."""
+    return isinstance(target, (list, tuple)) or (isinstance(target, (Tensor, np.ndarray)) and np.ndim(target) == 1)
 
 
 def check_finite(logits: Tensor, name: str) -> None:

@@ -118,5 +118,5 @@ def _find_moments(transform: Any) -> tuple[RGB, RGB] | None:
     for part in [transform, *getattr(transform, "transforms", [])]:
         mean, std = getattr(part, "mean", None), getattr(part, "std", None)
         if mean is not None and std is not None:
-            return tuple(torch.as_tensor(mean).tolist()), tuple(torch.as_tensor(std).tolist())  # type: ignore[return-value]
+            return tuple(torch.as_tensor(mean).tolist()), tuple(torch.as_tensor(std).tolist())
     return None

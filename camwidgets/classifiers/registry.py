@@ -125,7 +125,9 @@ def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -
 
     module, own, size, mean, std = toy_model(name)
     if weights is None:
-        module.apply(lambda m: m.reset_parameters() if hasattr(m, "reset_parameters") else None)
+        for part in module.modules():
+            if isinstance(part, (nn.Conv2d, nn.Linear)):
+                part.reset_parameters()
     elif weights != "DEFAULT":
         module.load_state_dict(adapt(read_state(Path(weights)), module, name))
     preprocessing = Preprocessing(size, size[0], fit, mean, std)
@@ -137,7 +139,7 @@ def _load_torchvision(name: str, weights: Any, labels: Sequence[str] | None, fit
 
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise unknown("network", name, available())
-    published = torchvision.models.get_model_weights(name).DEFAULT  # type: ignore[attr-defined]
+    published = torchvision.models.get_model_weights(name).DEFAULT
     state = None
     if weights == "DEFAULT":
         state = _download(published, name, progress)
