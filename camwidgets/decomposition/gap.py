@@ -20,7 +20,7 @@ from torch import Tensor
 from ..classifiers.classifier import Classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, record
-from .segment import Segment, activated
+from .segment import Segment, activated, read_before
 from .windows import Windows, windows
 
 CHUNK_BYTES = 256 * 2**20  # how much a batch of windows may take, values and gradients together
@@ -45,6 +45,7 @@ class Contributions:
         tap: where the evidence lies. decision: what was decomposed (None: the class score). value: Z.
         gradient, attention: K×h'×w' windows G and A = G ⊙ F. corner: (row, column) of the window in the tap's map.
         alpha: K contributions α_k = mean over the whole h×w map of A_k (5.4).
+        before: K×h'×w' pre-activations where the tap's activation clips, else None: they tell saturated places apart.
         completeness: Σ A / Z: 1 when the evidence adds up to the decision (bias-free ReLU parts), below when part of
             it goes around the tap or comes from biases; NaN when Z is 0.
     """
@@ -55,6 +56,7 @@ class Contributions:
     gradient: Tensor
     attention: Tensor
     corner: tuple[int, int]
+    before: Tensor | None = None
 
     @property
     def alpha(self) -> Tensor:
@@ -75,8 +77,12 @@ class Contributions:
         return not bool(self.gradient.any())
 
     def position(self, channel: int) -> tuple[int, int]:
-        """(y, x) where the channel contributes most (5.5)."""
-        flat = int(self.attention[channel].argmax())
+        """(y, x) where the channel contributes most (5.5); of clipped, hence equal places, the highest before the clip."""
+        values = self.attention[channel]
+        if self.before is not None:
+            tied = values >= values.max() - 1e-6 * values.max().abs()
+            values = torch.where(tied, self.before[channel], -torch.inf)
+        flat = int(values.argmax())
         width = self.attention.shape[2]
         return self.corner[0] + flat // width, self.corner[1] + flat % width
 
@@ -110,11 +116,19 @@ class Decomposer:
         self.classifier = evidence.classifier
         self._segments: dict[tuple[str, str], Segment] = {}
         self._no_windows: set[tuple[str, str]] = set()
+        self._before: dict[str, Tensor] | None = None
 
     def of_class(self, tap: Tap) -> Contributions:
         """The evidence of the class score at a tap: from the gradients that are there already."""
         A, g = self.evidence.activations[tap][0], self.evidence.gradients[tap][0]
-        return Contributions(tap, None, float(self.evidence.scores[0]), g, g * A, (0, 0))
+        return Contributions(tap, None, float(self.evidence.scores[0]), g, g * A, (0, 0), self.before(tap))
+
+    def before(self, tap: Tap) -> Tensor | None:
+        """K×h×w values before the activation of a tap that clips, else None."""
+        if tap.clipped and self._before is None:
+            wanted = [t for t in self.evidence.stages.values() if t.clipped]
+            self._before = read_before(self.classifier, self.evidence.x, wanted)
+        return (self._before or {}).get(tap)
 
     def of_features(self, decisions: Sequence[Decision], upper: Tap, lower: Tap) -> list[Contributions]:
         """The evidence at `lower` of several features of `upper`, all in a few batched passes."""
@@ -170,7 +184,7 @@ class Decomposer:
             picked = torch.stack([out[d.channel, d.y, d.x] for d in decisions])
             gradients = batched_gradients(picked, values)
         for decision, z, g in zip(decisions, picked.tolist(), gradients, strict=True):
-            found.append(Contributions(lower, decision, z, g[0], g[0] * A[0], (0, 0)))
+            found.append(Contributions(lower, decision, z, g[0], g[0] * A[0], (0, 0), self.before(lower)))
         return found
 
     def _windowed(
@@ -206,7 +220,19 @@ class Decomposer:
                 return None
             (g,) = torch.autograd.grad(z.sum(), values)
         attention, worth = g * values.detach(), z.tolist()
-        return [Contributions(lower, d, worth[i], g[i], attention[i], corners[i]) for i, d in enumerate(decisions)]
+        before = self.before(lower)
+        return [
+            Contributions(
+                lower,
+                d,
+                worth[i],
+                g[i],
+                attention[i],
+                (y, x),
+                None if before is None else before[:, y : y + h, x : x + w],
+            )
+            for i, (d, (y, x)) in enumerate(zip(decisions, corners, strict=True))
+        ]
 
     @staticmethod
     def _pick(out: Tensor, decisions: Sequence[Decision], geometry: Windows) -> Tensor | None:

@@ -153,7 +153,9 @@ def _along_path(tree: Decomposition, level: list[Node], upper: Tap, lower: Tap) 
     gradients, attentions = tree.decomposer.along_path(seeds, upper, lower)
     worth = (seeds * A).sum((1, 2, 3)).tolist()
     return [
-        Contributions(lower, decision_of(node), worth[i], gradients[i], attentions[i], (0, 0))
+        Contributions(
+            lower, decision_of(node), worth[i], gradients[i], attentions[i], (0, 0), tree.decomposer.before(lower)
+        )
         for i, node in enumerate(level)
     ]
 

@@ -8,7 +8,7 @@ skip connection goes around the lower tap, in which case the real picture is run
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -175,3 +175,32 @@ def activated(values: Tensor, tap: Tap) -> Tensor:
     if read_site(tap) != tap.before:
         return values
     return values.clamp(0, 6) if tap.activation == "relu6" else values.clamp(min=0)
+
+
+def read_before(classifier: Classifier, x: Tensor, taps: Sequence[Tap]) -> dict[str, Tensor]:
+    """Tap → K×h×w values before its activation, for one picture: one forward pass without gradients."""
+    found: dict[str, Tensor] = {}
+    calls: Counter[str] = Counter()
+    sites = {read_site(tap): tap for tap in taps if read_site(tap) == tap.before}
+
+    def keep(name: str, value: Any, place: str) -> None:
+        tap = sites.get((name, calls[name], place))
+        if tap is not None:
+            raw = value.detach()[0].clone()
+            found[tap] = raw if tap.layout == "channels-first" else raw.permute(2, 0, 1)
+
+    def leave(name: str, value: Any) -> None:
+        keep(name, value, "output")
+        calls[name] += 1
+
+    with classifier.lock, torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
+        stack.enter_context(undisturbed(classifier.module))
+        for name in {name for name, _, _ in sites}:
+            child = classifier.module.get_submodule(name)
+            for handle in (
+                child.register_forward_pre_hook(lambda m, args, n=name: keep(n, args[0], "input")),
+                child.register_forward_hook(lambda m, args, out, n=name: leave(n, out)),
+            ):
+                stack.callback(handle.remove)
+        classifier.logits(x)
+    return found
