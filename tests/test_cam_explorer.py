@@ -95,6 +95,10 @@ def test_class_costs_one_backward_and_method_none(explorer: CamExplorer) -> None
     explorer.method = "gradcam"
     assert explorer.wait()._scene["method"]["title"] == "Grad-CAM"
     assert explorer.gradient == "signed"  # as published for the method
+    explorer.method, explorer.gradient = "normgrad", "absolute"  # a choice made meanwhile stays
+    assert explorer.wait().gradient == "absolute"
+    explorer.method, explorer.gradient = "gradcam", "signed"
+    explorer.wait()
     assert explorer._pipeline.passes == {"forward": 1, "backward": 2}
     np.testing.assert_allclose(
         explorer.explanation.map,
@@ -433,6 +437,29 @@ def test_weights_are_downloaded_only_when_asked(explorer: CamExplorer, monkeypat
     assert "could not be downloaded" in (explorer.wait().error or "")
     assert "needs no download" in explorer._status["hint"]
     assert (asked, explorer.network) == (["resnet50"], "small")
+
+
+def test_a_download_says_how_far_it_is(explorer: CamExplorer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    heard: list[str] = []
+    monkeypatch.setattr(sources, "weights_file", lambda name: tmp_path / "resnet18.pth")
+    monkeypatch.setattr(sources, "cached", lambda name: False)
+
+    def slow(name: str, **_: Any) -> Any:
+        (tmp_path / "resnet18.pth.0123.partial").write_bytes(bytes(3 * 2**20))
+        time.sleep(0.7)
+        return small("resnet18", seed=3)
+
+    monkeypatch.setattr("camwidgets.classifiers.registry.load", slow)
+    explorer.observe(lambda change: heard.append(change.new.get("text", "")), "_status")
+    explorer.network = "resnet18"
+    explorer.download().wait()
+    assert any(re.fullmatch(r"downloading resnet18: 3 of 4\d MB …", text) for text in heard)
+    assert explorer._scene["network"] == "resnet18"
+    assert not [thread for thread in threading.enumerate() if thread.name == "camwidgets-download"]
+
+
+def test_prints_what_it_shows(explorer: CamExplorer) -> None:
+    assert repr(explorer) == f"CamExplorer('first', small, {LABELS[explorer.target]!r}, LayerCAM)"
 
 
 def test_a_flat_map_says_why(explorer: CamExplorer) -> None:

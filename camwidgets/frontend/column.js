@@ -102,9 +102,11 @@ export function how(act) {
       h("span", { class: "cw-name cw-second" }, "join by"), reduce.node));
   return {
     node, gradient, preset,
-    draw(plan, off) {
+    /** scaled: the chosen stages that the scale function acts on. */
+    draw(plan, off, scaled) {
       gamma.set(plan.gamma);
-      gamma.enable(plan.scale === "tanh" && plan.scaled !== "none" && !off);
+      gamma.enable(plan.scale === "tanh" && scaled.length > 0 && !off);
+      gamma.input.title = scaled.length ? `acts on ${scaled.join(", ")}` : "acts on no stage that is on: the two deepest are not scaled";
       scale.set(plan.scale);
       reduce.set(plan.reduce);
       for (const select of [scale, reduce, preset]) select.node.disabled = off;

@@ -153,7 +153,7 @@ class Explorer {
     if (scene) this.where.draw(scene, channel, this.get("channel_rank") || 0, this.view.channel());
     this.how.gradient.set(scene ? this.view.sign() : this.get("gradient"));
     this.how.preset.set(this.get("preset") || "");
-    this.how.draw(plan, Boolean(channel));
+    this.how.draw(plan, Boolean(channel), scene ? this.view.scaledStages() : []);
     const { opacity, blend, colormap, threshold, contour, box } = this.display;
     opacity.set(this.get("opacity"));
     blend.set(this.get("blend"));
@@ -190,7 +190,10 @@ class Explorer {
     if (part === "what") { this.link.ask(view); return; }
     if (!this.view.fusion) return;
     if (view.stages === null) view.stages = this.view.stageNames().slice(-3);
-    if (view.gradient === null) view.gradient = this.view.fusion.scene.method.sign;
+    if (view.gradient === null) {
+      const { method } = this.view.fusion.scene, asked = (this.get("_methods") || []).find(({ value }) => value === this.get("method"));
+      view.gradient = (asked || method).sign;
+    }
     this.link.put(view);
     if (method && !this.still) this.link.ask({ method });
   }

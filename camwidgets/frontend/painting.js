@@ -15,7 +15,7 @@ export function floatsOf(value) {
 /** colour = T[round(255 v)]. Even: (1 − o)·p + o·colour. By value: the opacity is o·v at each pixel. */
 export function blend(out, picture, map, table, opacity, byValue) {
   for (let i = 0, p = 0, q = 0; i < map.length; i++, p += 3, q += 4) {
-    const v = map[i], k = 3 * Math.round(255 * v), a = byValue ? opacity * v : opacity, b = 1 - a;
+    const v = map[i], k = 3 * ((255 * v + 0.5) | 0), a = byValue ? opacity * v : opacity, b = 1 - a;
     out[q] = b * picture[p] + a * table[k];
     out[q + 1] = b * picture[p + 1] + a * table[k + 1];
     out[q + 2] = b * picture[p + 2] + a * table[k + 2];
@@ -73,13 +73,15 @@ const EDGES = [
 
 /** The line where the map crosses `level`: flat array of segments x0 y0 x1 y1 in map pixels. */
 export function contour(map, H, W, level) {
-  const out = [];
-  const value = (x, y) => (x < 0 || y < 0 || x >= W || y >= H ? -1 : map[y * W + x]);
+  const out = [], wide = W + 2, framed = new Float32Array(wide * (H + 2)).fill(-1); // a frame of −1 closes the line
+  for (let y = 0; y < H; y++) framed.set(map.subarray(y * W, (y + 1) * W), (y + 1) * wide + 1);
   for (let y = -1; y < H; y++) {
-    for (let x = -1; x < W; x++) {
-      const a = value(x, y), b = value(x + 1, y), c = value(x + 1, y + 1), d = value(x, y + 1);
-      const kind = (a >= level) * 8 + (b >= level) * 4 + (c >= level) * 2 + (d >= level);
+    let at = (y + 1) * wide, left = (framed[at] >= level) * 8 + (framed[at + wide] >= level);
+    for (let x = -1; x < W; x++, at++) {
+      const right = (framed[at + 1] >= level) * 4 + (framed[at + 1 + wide] >= level) * 2, kind = left + right;
+      left = (right & 4) * 2 + (right & 2) / 2;
       if (kind === 0 || kind === 15) continue;
+      const a = framed[at], b = framed[at + 1], c = framed[at + 1 + wide], d = framed[at + wide];
       for (const edge of EDGES[kind]) crossing(out, edge, x, y, a, b, c, d, level);
     }
   }

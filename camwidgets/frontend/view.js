@@ -1,5 +1,5 @@
 // The drawn view: which map the traits ask for, its pixels, its marks and its words. No kernel, no controls.
-import { Fusion, extent, largestPart, normalise, upsample } from "./fusion.js";
+import { Fusion, extent, isScaled, largestPart, normalise, upsample } from "./fusion.js";
 import { bytesOf, contour, drawBlend, drawMarks, drawTable, floatsOf } from "./painting.js";
 import { h, say, show } from "./controls.js";
 import { acceptDrop, frame, readPointer, readout } from "./picture.js";
@@ -82,6 +82,12 @@ export class View {
     return { ...presets[""], gamma: this.get("gamma"), scale: this.get("scale"), reduce: this.get("reduce") };
   }
 
+  /** The chosen stages that the scale function acts on. */
+  scaledStages() {
+    const plan = this.plan(), names = this.chosen(), shallow = (name) => this.fusion.stage(this.sign(), name).shallow;
+    return names.filter((name) => name !== this.fusion.gate(names, plan) && isScaled(plan, shallow(name), names.length));
+  }
+
   channel() {
     const channel = this.get("_channel");
     if (!this.get("channel_stage") || !channel || channel.scene !== this.fusion.scene.id) return null;
@@ -95,7 +101,8 @@ export class View {
     const key = `channel|${channel.id}`;
     if (!this.single || this.single.key !== key) {
       const { height, width } = this.fusion, raw = floatsOf(this.get("_channel_map"));
-      this.single = { key, map: normalise(upsample(raw, channel.height, channel.width, height, width), "max") };
+      const map = normalise(upsample(raw, channel.height, channel.width, height, width), "max");
+      this.single = { key, map, ...extent(map) };
     }
     return this.single;
   }
@@ -120,7 +127,7 @@ export class View {
     const threshold = this.get("threshold"), wantContour = this.get("contour"), wantBox = this.get("box");
     const key = [joined.key, threshold, wantContour, wantBox, this.fusion.scene.id].join("|");
     if (this.marked && this.marked.key === key) return this.marked.marks;
-    const { height, width } = this.fusion, { most } = extent(joined.map);
+    const { height, width } = this.fusion, { most } = joined;
     const marks = {
       contour: wantContour && most > 0 ? contour(joined.map, height, width, threshold * most) : null,
       box: wantBox ? largestPart(joined.map, height, width, threshold) : null,
@@ -136,7 +143,7 @@ export class View {
       marking ? this.get("threshold") : null);
     say(this.made, `made by: ${this.recipe()}`);
     say(this.caption, `${scene.picture.name} · ${scene.network} · ${scene.target.label} ${scene.target.share}`);
-    const flat = !(extent(joined.map).most > 0);
+    const flat = !(joined.most > 0);
     show(this.blank, flat);
     if (flat) say(this.blank, `Why is the map blank? ${this.get("reason") || NOTHING}`);
   }

@@ -12,7 +12,6 @@ import traitlets as t
 
 from ..classifiers.registry import EMBEDDED
 from ..errors import unknown
-from ..maps.catalogue import METHODS
 from .pipeline import Pipeline, Request
 from .scene import Scene
 from .sources import Networks, Pictures, torchvision_sizes
@@ -34,6 +33,7 @@ class Asking(ExplorerTraits):
         self._ready = False
         self._shown: Scene | None = None
         self._answered: Request | None = None
+        self._sign_follows = False  # a new method comes with its published sign, unless one was chosen since
         self.pictures, self.networks = pictures, networks
         self._pipeline = Pipeline(pictures, networks)
         self._worker: Worker[Request] = Worker(self._work, "camwidgets-explorer")
@@ -88,7 +88,7 @@ class Asking(ExplorerTraits):
         if not self._ready or self._muted:
             return
         if change.name == "method":
-            self.gradient = METHODS[self.method].gradient
+            self._sign_follows = True
         if change.name in ("picture", "network") and self.target is not None:
             self.target = None  # asks again, for the top class of what is new
             return
@@ -149,6 +149,8 @@ class Asking(ExplorerTraits):
             for name, value in scene.traits().items():
                 setattr(self, name, value)
             self.target = scene.target
+            if self._sign_follows:
+                self.gradient, self._sign_follows = scene.method.gradient, False
             self.stages = [s for s in self.stages if s in scene.evidence.stages] or scene.defaults
             if new_network:
                 self._labels = list(classifier.labels)
@@ -177,8 +179,7 @@ class Asking(ExplorerTraits):
                 return
             self.picture, self.network = self._answered.picture, self._answered.network
             self.target, self.method = self._shown.target, self._shown.method.name
-            if self.gradient not in self._shown.method.signs:
-                self.gradient = self._shown.method.gradient
+            self._sign_follows = False
 
     def _derive(self) -> None:
         """What follows from the view: set by the explorer."""

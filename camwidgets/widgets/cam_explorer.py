@@ -80,6 +80,12 @@ class CamExplorer(Asking):
         self._ready = True
         self._submit()
 
+    def __repr__(self) -> str:
+        scene = self._shown
+        if scene is None:
+            return f"CamExplorer({self._status.get('text') or 'no picture yet'})"
+        return f"CamExplorer({scene.name!r}, {self._answered_network()}, {_label(scene)!r}, {scene.method.title})"
+
     # ------------------------------------------------------------------ for scripts and notebooks
 
     def wait(self, timeout: float = 120) -> CamExplorer:
@@ -146,6 +152,7 @@ class CamExplorer(Asking):
                 self.gamma, self.scale, self.reduce = plan.gamma, plan.scale, plan.reduce
             self._derive()
             if change.name == "gradient":
+                self._sign_follows = False
                 self._draw_channel()
 
     @t.observe("channel_stage", "channel_rank")
@@ -158,11 +165,10 @@ class CamExplorer(Asking):
         if scene is None:
             return
         view = self._view()
-        network = self._answered.network if self._answered else self.network
         picture = self._answered.picture if self._answered else self.picture
-        self.code = view_code(
-            self.networks.code(network), self.pictures[picture].code, scene.method, (scene.target, _label(scene)), view
-        )
+        classifier = self.networks.code(self._answered_network())
+        target = (scene.target, _label(scene))
+        self.code = view_code(classifier, self.pictures[picture].code, scene.method, target, view)
         values = [scene.maps[view["gradient"], stage, False] for stage in view["stages"]]
         flat = all(float(m.max()) <= float(m.min()) for m in values)
         self.reason = (self._explanation(scene).reason or "") if flat else ""
@@ -196,6 +202,9 @@ class CamExplorer(Asking):
             self._explained = (key, made)
         return self._explained[1]
 
+    def _answered_network(self) -> str:
+        return self._answered.network if self._answered else self.network
+
     def _scene_now(self) -> Scene:
         if self._shown is None:
             raise RuntimeError(self.error or "the explorer shows no picture yet; choose one with show(picture)")
@@ -227,6 +236,7 @@ class CamExplorer(Asking):
         """Show a picture that was just added; also when one of that name is on screen already."""
         self._pictures = self.pictures.options()
         if self.picture == key:
+            self._worker.cancel()
             self._pipeline.forget(key)
             self._submit()
         else:

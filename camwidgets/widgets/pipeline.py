@@ -67,7 +67,8 @@ class Pipeline:
 
     def _record(self, request: Request, source: Any, tell: Tell, check: Callable[[], None]) -> Recording:
         tell(f"loading {request.network} …")
-        classifier: Classifier = self.networks.get(request.network)
+        with self.networks.progress(request.network, tell):
+            classifier: Classifier = self.networks.get(request.network)
         check()
         tell(f"running {request.network} on {source.text} …")
         self.passes["forward"] += 1

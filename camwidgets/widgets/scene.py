@@ -167,7 +167,9 @@ def menus() -> Traits:
     """The traits that never change: methods, presets, colour tables."""
     plain = replace(Plan(), name="custom").as_dict()
     return {
-        "_methods": [{"value": method.name, "text": method.title} for method in METHODS.values()],
+        "_methods": [
+            {"value": method.name, "text": method.title, "sign": method.gradient} for method in METHODS.values()
+        ],
         "_presets": {"": plain, **{name: plan.as_dict() for name, plan in PRESETS.items()}},
         "_palettes": list(SEQUENTIAL),
         "_palette_bytes": b"".join(np.ascontiguousarray(table(name), np.uint8).tobytes() for name in SEQUENTIAL),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 
 from ..classifiers.classifier import Classifier
 from ..errors import unknown
+from .worker import Superseded
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 MOST_LISTED = 2000  # pictures of one folder that are listed; a select with more is of no use
@@ -158,6 +161,21 @@ class Networks:
             self._loaded = {name: loaded}
         return self._loaded[name]
 
+    @contextmanager
+    def progress(self, name: str, tell: Callable[[str], None]) -> Iterator[None]:
+        """Tells how far a download has come, while it runs inside; nothing where there is nothing to download."""
+        if self.ready(name):
+            yield
+            return
+        done = threading.Event()
+        watcher = threading.Thread(target=_watch_download, args=(name, tell, done), name="camwidgets-download")
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
     def code(self, name: str) -> str:
         """The line that makes `classifier`."""
         if name in self.given:
@@ -191,6 +209,17 @@ def weights_file(name: str) -> Path:
     import torch
 
     return Path(torch.hub.get_dir()) / "checkpoints" / Path(_published(name).url).name
+
+
+def _watch_download(name: str, tell: Callable[[str], None], done: threading.Event) -> None:
+    """torch.hub writes to FILE.….partial beside the final place; its size says how far it has come."""
+    file, size = weights_file(name), torchvision_sizes()[name]
+    while not done.wait(0.2):
+        parts = [part.stat().st_size for part in file.parent.glob(f"{file.name}.*.partial")]
+        try:
+            tell(f"downloading {name}: {max(parts, default=0) / 2**20:.0f} of {size:.0f} MB …")
+        except (OSError, Superseded):
+            return  # nobody waits for it any more
 
 
 def _published(name: str) -> Any:

@@ -22,6 +22,32 @@ from tests.explorer_nets import LABELS, photo, small
 FRAMES = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
+# The contrast of every text that is shown and not disabled, against what lies behind it.
+CONTRASTS = """root => {
+    const paint = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+    const over = (back, colour) => {
+        paint.fillStyle = `rgb(${back})`; paint.fillRect(0, 0, 1, 1);
+        paint.fillStyle = colour; paint.fillRect(0, 0, 1, 1);
+        return [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
+    };
+    const behind = node => {
+        const chain = [];
+        for (let at = node; at; at = at.parentElement) chain.unshift(getComputedStyle(at).backgroundColor);
+        return chain.reduce(over, [255, 255, 255]);
+    };
+    const light = rgb => rgb.map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+        .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT), found = [];
+    while (walker.nextNode()) {
+        const node = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+        if (!text || !node.offsetParent || node.closest('.cw-off, :disabled, option, optgroup, style')) continue;
+        const back = behind(node), ink = light(over(back, getComputedStyle(node).color)), ground = light(back);
+        found.push({ text, ratio: (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05) });
+    }
+    return found;
+}"""
+
+
 @pytest.fixture(scope="module")
 def explorer() -> Iterator[CamExplorer]:
     made = CamExplorer(small(), pictures={"first": photo(1), "second": photo(2)}).wait()
@@ -168,13 +194,17 @@ def test_switches_change_the_picture_and_tell_the_kernel_once(view: StubView) ->
 
 
 def test_dragging_is_told_only_when_the_hand_rests(view: StubView) -> None:
-    gamma = view.root.get_by_label("Gamma")
-    for i in range(30):
-        gamma.evaluate("(el, v) => { el.value = v; el.dispatchEvent(new Event('input')); }", 1 + i / 10)
-        view.page.evaluate("() => new Promise(requestAnimationFrame)")
+    drag = """async slider => {
+        for (let i = 0; i < 60; i++) {
+            slider.value = 1 + i / 10;
+            slider.dispatchEvent(new Event('input'));
+            if (i % 10 === 0) await new Promise(requestAnimationFrame);
+        }
+    }"""
+    view.root.get_by_label("Gamma").evaluate(drag)
     view.page.wait_for_timeout(300)
-    assert len([each for each in view.saved if "gamma" in each]) <= 2
-    assert view.get("gamma") == pytest.approx(3.9)
+    assert len([each for each in view.saved if "gamma" in each]) <= 3  # of 60; one on a quiet machine
+    assert view.get("gamma") == pytest.approx(6.9)
 
 
 def test_class_picture_and_network_ask_the_kernel(view: StubView) -> None:
@@ -402,6 +432,17 @@ def test_the_flat_map_says_why(view: StubView) -> None:
     settle(view)
     expect(view.root.locator(".cw-blank")).to_have_text(f"Why is the map blank? {reason}")
     assert colours(picture(view)) > 100
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_has_the_contrast_of_wcag_aa(stub_page: StubPage, explorer: CamExplorer, dark: bool) -> None:
+    view = stub_page.mount_widget(explorer, dark=dark)
+    view.set(contour=True, _status={"state": "error", "text": "a sentence", "hint": "what to do", "details": "more"})
+    settle(view)
+    found = view.root.evaluate(CONTRASTS)
+    assert len(found) > 60
+    weak = [one for one in found if one["ratio"] < 4.5]
+    assert weak == []
 
 
 def test_views_close_cleanly(view: StubView) -> None:
