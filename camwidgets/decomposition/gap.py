@@ -77,7 +77,7 @@ class Contributions:
         return not bool(self.gradient.any())
 
     def position(self, channel: int) -> tuple[int, int]:
-        """(y, x) where the channel contributes most (5.5); of clipped, hence equal places, the highest before the clip."""
+        """(y, x) where the channel contributes most (5.5); of equal (clipped) places, the highest before the clip."""
         values = self.attention[channel]
         if self.before is not None:
             tied = values >= values.max() - 1e-6 * values.max().abs()
