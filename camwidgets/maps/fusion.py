@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -61,8 +62,14 @@ class Plan:
     def __post_init__(self) -> None:
         choose("scale", self.scale, SCALES)
         choose("reduction", self.reduce, REDUCTIONS)
-        if not isinstance(self.gamma, (int, float)) or not math.isfinite(self.gamma) or self.gamma <= 0:
-            raise ValueError(f"gamma must be a finite number above 0 (the paper uses 2); got {self.gamma!r}")
+        choose("choice of stages to scale", self.scaled, ("shallow", "all", "none"))
+        choose("normalisation", self.normalise, ("max", "minmax"))
+        choose("place of normalisation", self.at, ("input", "native"))
+        choose("final normalisation", self.final, ("none", "minmax", "max"))
+        gamma: Any = self.gamma
+        if isinstance(gamma, bool) or not isinstance(gamma, Real) or not math.isfinite(gamma) or gamma <= 0:
+            raise ValueError(f"gamma must be a finite number above 0 (the paper uses 2); got {gamma!r}")
+        object.__setattr__(self, "gamma", float(gamma))  # a NumPy number would not go into JSON
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -87,11 +94,11 @@ PRESETS: dict[str, Plan] = {
 
 def make_plan(gamma: float = 2.0, scale: str = "tanh", reduce: str = "max", preset: str | None = None) -> Plan:
     """The plan of a preset (γ applies where the preset scales by tanh), or the paper's with other settings."""
+    custom = Plan("custom", gamma=gamma, scale=scale, reduce=reduce)  # type: ignore[arg-type]
     if preset is not None:
         if preset not in PRESETS:
             raise unknown("preset", preset, PRESETS)
         return replace(PRESETS[preset], gamma=gamma)
-    custom = Plan("custom", gamma=gamma, scale=scale, reduce=reduce)  # type: ignore[arg-type]
     paper = replace(PRESETS["paper"], gamma=gamma)
     return paper if replace(custom, name="paper") == paper else custom
 
