@@ -24,7 +24,9 @@ from .segment import Segment, activated, read_before
 from .windows import Windows, windows
 
 CHUNK_BYTES = 256 * 2**20  # how much a batch of windows may take, values and gradients together
-AGREE = 1e-3  # how far a window's value may lie from the recorded one, relative, before the window is given up
+# How far a window's value may lie from the recorded one, relative, before the window is given up: rounding only.
+AGREE = {torch.float64: 1e-9}
+AGREE_SINGLE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -247,7 +249,8 @@ class Decomposer:
         """Whether the windows give the activations that the whole picture gave: then the window was large enough."""
         A = self.evidence.activations[upper][0]
         recorded = torch.stack([A[d.channel, d.y, d.x] for d in decisions])
-        return bool(((activated(z, upper) - recorded).abs() <= AGREE * recorded.abs().clamp(min=1e-3)).all())
+        allowed = AGREE.get(recorded.dtype, AGREE_SINGLE) * recorded.abs().clamp(min=1e-3)
+        return bool(((activated(z, upper) - recorded).abs() <= allowed).all())
 
 
 def batched_gradients(outputs: Tensor, values: Tensor) -> list[Tensor]:

@@ -13,10 +13,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.overrides import TorchFunctionMode
+from torch import Tensor, nn
 
-from ..classifiers.activations import activation_of
+from ..catcher import Catcher
 from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..classifiers.taps import CLIPPED, Tap
@@ -93,70 +92,46 @@ class _Reached(Exception):
         self.value = value
 
 
-class _Splice(TorchFunctionMode):
-    """Hooks that put values in at one tap and take them out at another."""
+class _Splice(Catcher):
+    """Puts values in at one tap and takes them out at another, with the hooks that otherwise catch taps."""
 
     def __init__(self, lower: Tap, upper: Tap | None, values: Tensor) -> None:
-        super().__init__()
+        site = read_site(upper) if upper is not None else None
+        before = upper is not None and site == upper.before
+        super().__init__([lower] if before or upper is None else [lower, upper], twice=False)
         self.lower, self.values = lower, values
-        self.out = read_site(upper) if upper is not None else None
-        self.upper = upper
-        self.calls: Counter[str] = Counter()
+        self.before = site if before else None
+        self.entered = 0
         self.spliced = False
-        self.awaited: list[tuple[Tensor, Tap]] = []
 
     @contextmanager
-    def attached(self, module: torch.nn.Module) -> Iterator[None]:
-        names = {self.lower.module, *([self.out[0]] if self.out else [])}
-        with ExitStack() as stack:
-            for name, child in module.named_modules():
-                if name in names:
-                    for handle in (
-                        child.register_forward_pre_hook(lambda m, args, n=name: self.enter(n, args)),
-                        child.register_forward_hook(lambda m, args, out, n=name: self.leave(n, out)),
-                    ):
-                        stack.callback(handle.remove)
-            if self.lower.function or (self.upper is not None and self.upper.function):
-                stack.enter_context(self)
+    def attached(self, module: nn.Module) -> Iterator[None]:
+        with super().attached(module), ExitStack() as stack:
+            if self.before is not None:
+                child = module.get_submodule(self.before[0])
+                stack.callback(child.register_forward_pre_hook(lambda m, args: self.enter(args)).remove)
+                stack.callback(child.register_forward_hook(lambda m, args, out: self.leave(out)).remove)
             yield
 
-    def enter(self, name: str, args: Any) -> None:
-        self.calls[name] += 1
-        if self.out == (name, self.calls[name] - 1, "input"):
+    def enter(self, args: Any) -> None:
+        if self.before is not None and self.before[1:] == (self.entered, "input"):
             self.reached(args[0])
 
-    def leave(self, name: str, out: Any) -> Any:
-        site = (name, self.calls[name] - 1)
-        if site == (self.lower.module, self.lower.call):
-            if not self.lower.function:
-                out = self.put_in()
-            else:
-                self.awaited.append((out, self.lower))
-        if self.out == (*site, "output"):
+    def leave(self, out: Any) -> None:
+        if self.before is not None and self.before[1:] == (self.entered, "output"):
             self.reached(out)
-        if self.upper is not None and self.upper.function and self.out == (*site, "function"):
-            self.awaited.append((out, self.upper))
-        return out
+        self.entered += 1
 
-    def put_in(self) -> Tensor:
-        self.spliced = True
+    def keep(self, tap: Tap, out: Tensor) -> Tensor:
+        if tap != self.lower:
+            self.reached(out)
+            return out
+        self.spliced, self.sites[tap] = True, self.values
         return self.values.clone()  # the network may overwrite what it is given
 
     def reached(self, value: Tensor) -> None:
         if self.spliced:
             raise _Reached(value)
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").strip("_")
-        mine = (tap for out, tap in self.awaited if args and args[0] is out)
-        tap = next((tap for tap in mine if activation_of(name, args, kwargs) == tap.function), None)
-        result = func(*args, **kwargs)
-        if tap is self.lower and not self.spliced:
-            return self.put_in()
-        if tap is not None and tap is self.upper:
-            self.reached(result)
-        return result
 
 
 def read_site(tap: Tap) -> tuple[str, int, str]:
