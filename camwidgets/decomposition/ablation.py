@@ -74,8 +74,8 @@ class Ablation:
         names = ", ".join(f"{stage} #{k}" for stage, ks in self.channels.items() for k in ks)
         how = "set to zero" if self.removal == "zero" else "set to their data-set means"
         return (
-            f"{names} {how}: {self.label!r} {self.score:.2f} → {self.score_after:.2f} (predicted {self.predicted:+.2f}, "
-            f"real {self.real:+.2f}), {self.probability:.1%} → {self.probability_after:.1%}"
+            f"{names} {how}: {self.label!r} {self.score:.2f} → {self.score_after:.2f} "
+            f"(predicted {self.predicted:+.2f}, real {self.real:+.2f}), {self.probability:.1%} → {self.probability_after:.1%}"
         )
 
 
@@ -84,7 +84,7 @@ def ablate(
     which: Which | Iterable[Which],
     removal: str = "zero",
     *,
-    means: Mapping[str, Tensor] | None = None,
+    means: Mapping[Any, Tensor] | None = None,
 ) -> Ablation:
     """Remove whole channels and run the network again: the predicted change beside the real one.
 
@@ -98,7 +98,8 @@ def ablate(
 
     Example:
         >>> import camwidgets
-        >>> tree = camwidgets.decompose(camwidgets.load("efficientnet_lite0"), camwidgets.samples.picture("cat"), depth=1)
+        >>> classifier = camwidgets.load("efficientnet_lite0")
+        >>> tree = camwidgets.decompose(classifier, camwidgets.samples.picture("cat"), depth=1)
         >>> ablate(tree, 1).real < 0
         True
     """
@@ -221,7 +222,7 @@ def _pair(evidence: Evidence, name: str, channel: int) -> tuple[str, Tap, int]:
 
 
 def _fills(
-    pairs: Iterable[tuple[str, Tap, int]], means: Mapping[str, Tensor] | None
+    pairs: Iterable[tuple[str, Tap, int]], means: Mapping[Any, Tensor] | None
 ) -> dict[str, tuple[str, Tap, dict[int, float]]]:
     """Stage → (stage, tap, {channel: what is put in its place})."""
     found: dict[str, tuple[str, Tap, dict[int, float]]] = {}
