@@ -6,6 +6,8 @@ import hashlib
 import io
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +19,8 @@ ImageSource: TypeAlias = Any  # path, PIL picture, bytes, H×W×3 uint8 array (t
 
 MAX_PIXELS = 64_000_000  # above this a picture is refused unread: a few kB can unpack to gigabytes
 MIN_SIDE = 8
+# Pillow knows more, and starts other programs for some of them (Ghostscript for EPS): those are left alone.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "DIB", "PPM", "ICO", "TGA", "JPEG2000", "AVIF", "HEIF")
 MAX_ASPECT = 50
 
 
@@ -38,6 +42,13 @@ def open_image(source: ImageSource) -> Picture:
         >>> open_image(np.zeros((32, 48, 3), np.uint8)).size
         (48, 32)
     """
+    with warnings.catch_warnings():
+        # What Pillow warns of (damaged metadata, many pixels) is either told below in one sentence or of no account.
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        return _opened(source)
+
+
+def _opened(source: ImageSource) -> Picture:
     if isinstance(source, Image.Image):
         return _to_rgb(source, "the picture")
     if isinstance(source, np.ndarray):
@@ -60,28 +71,34 @@ def picture_hash(pixels: np.ndarray) -> str:
 
 
 def _open_path(path: Path) -> Picture:
-    if path.is_dir():
+    # os.path, unlike pathlib, takes a name that is too long for the file system for what it is: no file.
+    if os.path.isdir(path):  # noqa: PTH112
         raise IsADirectoryError(f"{str(path)!r} is a folder; give the path of one picture in it")
-    if not path.is_file():
-        raise FileNotFoundError(f"no picture at {str(path)!r}")
+    if not os.path.isfile(path):  # noqa: PTH113
+        shown = str(path) if len(str(path)) < 300 else f"{str(path)[:80]}…"
+        raise FileNotFoundError(f"no picture at {shown!r}")
     with path.open("rb") as file:
         return _read(file, repr(path.name))
 
 
 def _read(file: Any, name: str) -> Picture:
+    Image.init()
+    known = [one for one in FORMATS if one in Image.OPEN]
+    with _damage_told(name):
+        image = Image.open(file, formats=known)
+    return _to_rgb(image, name)
+
+
+@contextmanager
+def _damage_told(name: str) -> Iterator[None]:
+    """Whatever a decoder makes of a damaged file, it becomes one `ValueError` that names the file."""
     try:
-        # The size is checked below, before a pixel is decoded: Pillow's own warning would say it twice.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(file)
-        _check_size(image, name)
-        image.load()
-        return _to_rgb(image, name)
+        yield
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name} is refused: {error}") from error
     except UnidentifiedImageError as error:
         raise ValueError(f"{name} is not a picture that can be read (JPEG, PNG, WebP, GIF, TIFF, BMP …)") from error
-    except (OSError, SyntaxError, EOFError) as error:
+    except Exception as error:  # decoders raise a dozen kinds, RuntimeError among them
         raise ValueError(f"{name} is truncated or damaged: {error}") from error
 
 
@@ -106,9 +123,11 @@ def _from_array(array: np.ndarray) -> Picture:
 
 def _to_rgb(image: Picture, name: str) -> Picture:
     _check_size(image, name)
+    with _damage_told(name):
+        image.load()
     try:
         image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError, ValueError, ZeroDivisionError):
+    except Exception:  # noqa: BLE001 - as many kinds as for decoders
         # Broken EXIF is no reason to refuse a sound picture: it is shown as stored.
         image = image.copy()
     if image.mode.startswith("I"):
