@@ -1,0 +1,219 @@
+"""Which patches of a folder of pictures excite a channel most: an index, built once, kept on disk.
+
+One SQLite file per network (named by the hash of its weights) holds, per picture and tap, each channel's largest
+response and where it is. Building can be stopped at any moment, killed included, and goes on where it was; a picture
+that has changed since is looked at again, one that has gone is forgotten, a broken one is noted and passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..classifiers.classifier import Classifier
+from ..classifiers.taps import Tap
+from ..evidence import record
+from ..images import open_image
+
+SCHEMA = 1
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+BATCH = 8
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Patch:
+    """One place in one picture: a channel's response, its position in the tap, its window in the network's input."""
+
+    path: Path
+    response: float
+    y: int
+    x: int
+    window: tuple[int, int, int, int]
+
+
+class PatchIndex:
+    """The strongest responses of every channel over a folder of pictures.
+
+    Args:
+        classifier: whose channels. folder: searched with its subfolders. store: where the index is kept; None = the
+            user's cache folder ($XDG_CACHE_HOME or ~/.cache, under camwidgets/).
+    Raises:
+        NotADirectoryError: no such folder. ValueError: no pictures in it, or an index of a newer version.
+
+    Example:
+        >>> import camwidgets, tempfile
+        >>> net, folder = camwidgets.load("efficientnet_lite0"), tempfile.mkdtemp()
+        >>> camwidgets.samples.picture("cat").save(f"{folder}/cat.png")
+        >>> index = PatchIndex(net, folder, store=folder)
+        >>> index.build()
+        1
+        >>> index.top("S5", 112, count=1)[0].path.name
+        'cat.png'
+    """
+
+    def __init__(self, classifier: Classifier, folder: str | Path, store: str | Path | None = None) -> None:
+        self.classifier = classifier
+        self.folder = Path(folder).expanduser().resolve()
+        if not self.folder.is_dir():
+            raise NotADirectoryError(f"no folder of pictures at {str(folder)!r}")
+        home = Path(store) if store is not None else cache_folder()
+        home.mkdir(parents=True, exist_ok=True)
+        self.file = home / f"patches-{classifier.weights_hash()[:16]}.sqlite"
+        with self._open() as db:
+            self._prepare(db)
+
+    def build(self, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None) -> int:
+        """Look at every picture that is new or changed; returns how many pictures of the folder the index now holds.
+
+        `progress(done, total)` is called after each few pictures; `cancelled()` may end the work at any of them: what
+        was done stays.
+        """
+        files = self._pictures()
+        if not files:
+            raise ValueError(f"no picture in the folder {str(self.folder)!r}; looked for {', '.join(sorted(SUFFIXES))}")
+        with self._open() as db:
+            todo = self._changed(db, files)
+            for start in range(0, len(todo), BATCH):
+                if cancelled is not None and cancelled():
+                    break
+                for path in todo[start : start + BATCH]:
+                    self._look(db, path)
+                db.commit()
+                if progress is not None:
+                    progress(len(files) - len(todo) + min(start + BATCH, len(todo)), len(files))
+            return int(
+                db.execute(
+                    "SELECT COUNT(*) FROM pictures WHERE error = '' AND instr(path, ?) = 1", (self._prefix(),)
+                ).fetchone()[0]
+            )
+
+    def broken(self) -> dict[Path, str]:
+        """Pictures that could not be read, and why."""
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT path, error FROM pictures WHERE error != '' AND instr(path, ?) = 1", (self._prefix(),)
+            )
+            return {Path(path): error for path, error in rows}
+
+    def top(self, tap: str, channel: int, count: int = 9) -> list[Patch]:
+        """The `count` pictures that excite a channel of a tap most, each with its strongest place, strongest first."""
+        site = self._site(tap, channel)
+        best: list[tuple[float, int, str]] = []
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT path, peaks, places FROM responses WHERE tap = ? AND instr(path, ?) = 1",
+                (str(site), self._prefix()),
+            )
+            for path, peaks, places in rows:
+                value = float(np.frombuffer(peaks, "<f4")[channel])
+                best.append((value, int(np.frombuffer(places, "<i4")[channel]), path))
+                if len(best) > 64 * count:
+                    best = sorted(best, key=lambda item: -item[0])[:count]
+        best = sorted(best, key=lambda item: (-item[0], item[2]))[:count]
+        return [self._patch(site, *item) for item in best]
+
+    def histogram(self, tap: str, channel: int, bins: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and edges of a channel's largest response per picture, over the whole folder."""
+        site = self._site(tap, channel)
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT peaks FROM responses WHERE tap = ? AND instr(path, ?) = 1", (str(site), self._prefix())
+            )
+            values = np.array([np.frombuffer(peaks, "<f4")[channel] for (peaks,) in rows])
+        counts, edges = np.histogram(values, bins)
+        return counts, edges
+
+    def crop(self, patch: Patch) -> Image.Image:
+        """The patch itself: the window of the picture, as the network saw it, that the response could see."""
+        x = self.classifier.preprocess(patch.path)
+        return Image.fromarray(self.classifier.pictures(x)[0]).crop(patch.window)
+
+    # ------------------------------------------------------------------------------------------------ the file
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(self.file, timeout=30)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            yield db
+            db.commit()
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise ValueError(
+                f"the index {str(self.file)!r} was made by a newer version (schema {version}; this one: {SCHEMA})"
+            )
+        db.executescript(
+            "CREATE TABLE IF NOT EXISTS pictures (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, error TEXT);"
+            "CREATE TABLE IF NOT EXISTS responses"
+            " (tap TEXT, path TEXT, peaks BLOB, places BLOB, PRIMARY KEY (tap, path));"
+            f"PRAGMA user_version = {SCHEMA}"
+        )
+
+    def _pictures(self) -> list[Path]:
+        return sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+    def _changed(self, db: sqlite3.Connection, files: list[Path]) -> list[Path]:
+        """The files to look at; rows of files that have gone or changed are removed."""
+        rows = db.execute("SELECT path, size, time FROM pictures WHERE instr(path, ?) = 1", (self._prefix(),))
+        known = {path: (size, time) for path, size, time in rows}
+        now = {str(path): _stamp(path) for path in files}
+        for path in [p for p in known if now.get(p) != known[p]]:
+            db.execute("DELETE FROM pictures WHERE path = ?", (path,))
+            db.execute("DELETE FROM responses WHERE path = ?", (path,))
+        db.commit()
+        return [path for path in files if known.get(str(path)) != now[str(path)]]
+
+    def _look(self, db: sqlite3.Connection, path: Path) -> None:
+        error = ""
+        try:
+            image = open_image(path)
+        except (ValueError, OSError) as problem:
+            error = str(problem)
+        else:
+            with torch.no_grad(), record(self.classifier, image) as recording:
+                for tap, A in recording.activations.items():
+                    peaks, places = A[0].flatten(1).max(1)
+                    db.execute(
+                        "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
+                        (str(tap), str(path), _bytes(peaks, "<f4"), _bytes(places, "<i4")),
+                    )
+        db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", (str(path), *_stamp(path), error))
+
+    def _prefix(self) -> str:
+        return f"{self.folder}{os.sep}"
+
+    def _site(self, tap: str, channel: int) -> Tap:
+        site = self.classifier.tap(tap)
+        if site not in self.classifier.stages.values():
+            raise ValueError(f"the index holds the stages' taps; {str(site)!r} is not one of them")
+        if not 0 <= channel < site.channels:
+            raise ValueError(f"channel {channel} is out of range: {str(site)!r} has channels 0 … {site.channels - 1}")
+        return site
+
+    def _patch(self, tap: Tap, response: float, place: int, path: str) -> Patch:
+        y, x = divmod(place, tap.size[1])
+        return Patch(Path(path), response, y, x, tap.receptive_field.window(y, x, self.classifier.input_size))
+
+
+def cache_folder() -> Path:
+    """Where indexes are kept: $XDG_CACHE_HOME/camwidgets or ~/.cache/camwidgets."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "camwidgets"
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+def _bytes(values: torch.Tensor, kind: str) -> bytes:
+    return values.cpu().numpy().astype(kind).tobytes()
