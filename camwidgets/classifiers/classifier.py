@@ -95,6 +95,23 @@ class Classifier:
         self.dtype = dtype
         return self
 
+    def prepared(self) -> Classifier:
+        """A faster private copy: BatchNorm folded into the convolutions, channels last in memory; self is untouched.
+
+        Stages and taps keep their names. Logits and maps agree with the original's to about 1e-6 of their size, single
+        positions of a map to about 1e-3: sums are rounded in another order, and a ReLU at 0 may fall the other way.
+        Taps between a convolution and its BatchNorm are refused. Later changes of the original's weights do not reach
+        the copy.
+
+        Example:
+            >>> import camwidgets
+            >>> camwidgets.load("efficientnet_lite0").prepared().stages["S5"]
+            'head'
+        """
+        from .prepared import prepare
+
+        return prepare(self)
+
     @property
     def taps(self) -> dict[str, Tap]:
         """Every tappable site in the order of the forward pass: name → `Tap`."""
@@ -248,7 +265,7 @@ class Classifier:
 
     def weights_hash(self) -> str:
         """SHA-256 over all parameters and buffers (names, shapes, bytes); recomputed only when one has changed."""
-        seen = tuple((t.data_ptr(), 0 if t.is_inference() else t._version) for t in every_tensor(self.module))
+        seen = tuple(map(_fingerprint, every_tensor(self.module)))
         if self._hash[0] != seen:
             digest = hashlib.sha256()
             for name, tensor in self.module.state_dict().items():
@@ -256,6 +273,14 @@ class Classifier:
                 digest.update(cast(Any, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
             self._hash = (seen, digest.hexdigest())
         return self._hash[1]
+
+
+def _fingerprint(tensor: Tensor) -> tuple[int, int, Any]:
+    """Changes when a tensor is replaced or written to. Writes through `.data` do not count as versions, so that one of
+    its values is looked at, too.
+    """
+    value = tensor[(0,) * tensor.ndim].item() if tensor.ndim > 1 and tensor.numel() else None
+    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, value
 
 
 def one_each(target: Target) -> bool:
