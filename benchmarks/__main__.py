@@ -1,0 +1,22 @@
+"""`python -m benchmarks [speed|localisation] …`; without a name, both with their defaults."""
+
+from __future__ import annotations
+
+import sys
+
+from . import localisation, speed
+
+SETS = {"speed": speed.main, "localisation": localisation.main}
+
+
+def main(arguments: list[str]) -> int:
+    if not arguments:
+        return max(run([]) for run in SETS.values())
+    if arguments[0] not in SETS:
+        print(f"{arguments[0]!r} is no benchmark; there are: {', '.join(SETS)}", file=sys.stderr)
+        return 2
+    return SETS[arguments[0]](arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

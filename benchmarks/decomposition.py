@@ -1,0 +1,129 @@
+"""What does a decomposition tree cost, against doing it node by node and against removing channels one at a time?
+
+* A full tree (top 3, all stages) against the same decisions taken one by one, each with a full forward and backward pass
+  through the whole network (what a hook on two layers and `autograd.grad` would do).
+* All contributions of a step (one backward pass) against the truth: one forward pass per channel.
+* One expansion, as after a click.
+
+Besides elapsed time the CPU time of the process is given; with `--threads 1` it hardly depends on other load.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+import torch
+
+import camwidgets
+from camwidgets import Classifier, Decomposition
+from camwidgets.decomposition import Decision
+from camwidgets.decomposition.fidelity import true_changes
+from camwidgets.decomposition.gap import Decomposer
+from camwidgets.decomposition.segment import Segment
+from camwidgets.decomposition.tree import decision_of
+from camwidgets.evidence import capture
+
+from .tables import Row, text
+from .timing import Times, interleaved, ratio
+
+NETWORKS = ("efficientnet_lite0", "vgg16")
+
+
+def one_by_one(classifier: Classifier, x: torch.Tensor, tree: Decomposition) -> int:
+    """Every decision of a tree by a pass of its own through the whole network up to it; returns how many."""
+    stages = list(tree.stages)
+    wanted = [(n.stage, decision_of(n)) for n in tree.nodes.values() if n.parent is not None and n.stage != stages[0]]
+    capture(classifier, x, tree.target)
+    for stage, decision in dict.fromkeys(wanted):
+        full_pass(classifier, x, decision, tree.stages[stage], tree.stages[stages[stages.index(stage) - 1]])
+    return len(set(wanted)) + 1
+
+
+def full_pass(classifier: Classifier, x: torch.Tensor, decision: Decision, upper: Any, lower: Any) -> torch.Tensor:
+    """Forward from the picture to the decision, backward to the tap below it, nothing kept."""
+    with camwidgets.record(classifier, x, [lower]) as recording:
+        values = recording.activations[lower].detach().clone().requires_grad_()
+    out = Segment(classifier, lower, upper, x).run(values)
+    return torch.autograd.grad(out[0, decision.channel, decision.y, decision.x], values)[0]
+
+
+def trees(classifier: Classifier, x: torch.Tensor, rounds: int) -> list[Row]:
+    """The whole tree, one expansion, and the same decisions one by one."""
+    tree = camwidgets.decompose(classifier, x)
+    stages = list(tree.stages)
+    small = camwidgets.decompose(classifier, x, depth=1)
+    calls: dict[str, Callable[[], Any]] = {
+        f"whole tree, {len(tree.nodes)} nodes": lambda: camwidgets.decompose(classifier, x),
+        "one by one": lambda: one_by_one(classifier, x, tree),
+        f"one expansion, {stages[-1]} → {stages[-2]}": lambda: small.expand(1),
+    }
+    times = interleaved(calls, rounds)
+    whole = next(iter(times.values()))
+    return [_row(name, t, whole) for name, t in times.items()]
+
+
+def steps(classifier: Classifier, x: torch.Tensor) -> list[Row]:
+    """Per step: all contributions at once, and the true change of one channel after the other."""
+    evidence = capture(classifier, x)
+    decomposer = Decomposer(evidence)
+    names = list(evidence.stages)[::-1]
+    found, above, rows = decomposer.of_class(evidence.stages[names[0]]), None, []
+    for name in names:
+        lower = evidence.stages[name]
+        decision = None if above is None else Decision(found.tap, found.top(1)[0], *found.position(found.top(1)[0]))
+        calls: dict[str, Callable[[], Any]] = {
+            "gAP": _contributions(decomposer, classifier, x, decision, above, lower),
+            "removal": lambda d=decision, u=above, t=lower: true_changes(decomposer, d, u, t, {}),
+        }
+        times = interleaved(calls, 2)
+        rows.append({
+            "step": f"{'T' if above is None else names[names.index(name) - 1]}→{name}",
+            "channels": str(lower.channels),
+            "gAP ms": f"{1e3 * median(times['gAP'].wall):.1f}",
+            "removal ms": f"{1e3 * median(times['removal'].wall):.1f}",
+            "ratio": f"{ratio(times['removal'].wall, times['gAP'].wall):.0f}",
+            "ratio, CPU": f"{ratio(times['removal'].cpu, times['gAP'].cpu):.0f}",
+        })  # fmt: skip
+        if decision is not None and above is not None:
+            found = decomposer.of_features([decision], above, lower)[0]
+        above = lower
+    return rows
+
+
+def _contributions(
+    decomposer: Decomposer, classifier: Classifier, x: torch.Tensor, decision: Any, above: Any, lower: Any
+) -> Callable[[], Any]:
+    if decision is None:
+        return lambda: capture(classifier, x, taps=[lower])
+    return lambda: decomposer.of_features([decision], above, lower)
+
+
+def _row(name: str, times: Times, first: Times) -> Row:
+    return {
+        "what": name,
+        "ms": f"{1e3 * median(times.wall):.0f}",
+        "CPU ms": f"{1e3 * median(times.cpu):.0f}",
+        "× whole tree": f"{ratio(times.wall, first.wall):.2f}",
+        "× whole tree, CPU": f"{ratio(times.cpu, first.cpu):.2f}",
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks decomposition", description=__doc__)
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--markdown", action="store_true")
+    asked = parser.parse_args(arguments)
+    if asked.threads:
+        torch.set_num_threads(asked.threads)
+    for network in asked.networks:
+        torch.manual_seed(0)
+        classifier = camwidgets.load(network, weights="DEFAULT" if network in ("efficientnet_lite0", "toy") else None)
+        x = classifier.preprocess(camwidgets.samples.picture("cat"))
+        print(f"\n{network}\n{text(trees(classifier, x, asked.rounds), asked.markdown)}")
+        print(f"\n{network}, contributions against removal\n{text(steps(classifier, x), asked.markdown)}", flush=True)
+    return 0

@@ -1,0 +1,56 @@
+"""Peak memory of one contender in a process of its own: `python -m benchmarks.memory CONTENDER NETWORK BATCH`."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import torch
+
+import camwidgets
+
+from .contenders import CONTENDERS
+
+MB = 1e6
+_RESET = Path("/proc/self/clear_refs")
+
+
+def peak(contender: str, network: str, batch: int, runs: int = 3) -> float:
+    """Megabytes (10⁶ bytes) that explaining adds at its peak to the resident memory of a loaded network."""
+    torch.manual_seed(0)
+    run = CONTENDERS[contender](camwidgets.load(network, weights="DEFAULT" if "lite0" in network else None))
+    x = torch.randn(batch, 3, 224, 224)
+    _forget_peak()
+    before = psutil.Process().memory_info().rss
+    for _ in range(runs):
+        run(x)
+    return max(0.0, (_peak() - before) / MB)
+
+
+def in_own_process(contender: str, network: str, batch: int) -> float:
+    """`peak`, measured in a fresh Python."""
+    command = [sys.executable, "-m", "benchmarks.memory", contender, network, str(batch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
+    return float(done.stdout.split()[-1])
+
+
+def _forget_peak() -> None:
+    """Linux: set the high-water mark back to what is resident now. Elsewhere loading counts as well."""
+    if _RESET.exists():
+        _RESET.write_text("5")
+
+
+def _peak() -> int:
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    scale = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+if __name__ == "__main__":
+    print(peak(sys.argv[1], sys.argv[2], int(sys.argv[3])))
