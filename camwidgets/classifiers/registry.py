@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Sequence
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 from urllib.error import URLError
 
@@ -16,6 +19,8 @@ from .classifier import Classifier
 from .preprocessing import CustomPreprocessing, Fit, Preprocess, Preprocessing
 from .states import adapt, read_state
 
+HEADS = ("fc", "classifier", "head", "heads")
+PATIENCE = 20.0  # seconds without an answer after which a download is given up
 EMBEDDED = "efficientnet_lite0"
 TOYS = ("toy", "toy-shortcut", "defects")
 
@@ -114,7 +119,7 @@ def _load_embedded(weights: Any, labels: Sequence[str] | None, fit: Fit) -> Clas
 
     module = load_lite0() if weights == "DEFAULT" else EfficientNetLite0().eval()
     if weights not in ("DEFAULT", None):
-        module.load_state_dict(adapt(read_state(Path(weights)), module, EMBEDDED))
+        module.load_state_dict(adapt(read_state(weights), module, EMBEDDED))
     moments = (127 / 255,) * 3, (128 / 255,) * 3  # (x − 127) / 128, as the weights were trained
     preprocessing = Preprocessing((224, 224), 256, fit, *moments, interpolation="bicubic")
     return Classifier(module, preprocessing, labels or imagenet_labels(), name=EMBEDDED)
@@ -129,7 +134,7 @@ def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -
             if isinstance(part, (nn.Conv2d, nn.Linear)):
                 part.reset_parameters()
     elif weights != "DEFAULT":
-        module.load_state_dict(adapt(read_state(Path(weights)), module, name))
+        module.load_state_dict(adapt(read_state(weights), module, name))
     preprocessing = Preprocessing(size, size[0], fit, mean, std)
     return Classifier(module.eval(), preprocessing, labels or own, name=name, input_size=size)
 
@@ -144,7 +149,7 @@ def _load_torchvision(name: str, weights: Any, labels: Sequence[str] | None, fit
     if weights == "DEFAULT":
         state = _download(published, name, progress)
     elif weights is not None:
-        state = read_state(Path(weights))
+        state = read_state(weights)
     module = _build(name, state)
     if state is not None:
         module.load_state_dict(adapt(state, module, name))
@@ -171,27 +176,36 @@ def _build(name: str, state: dict[str, Tensor] | None) -> nn.Module:
 
 
 def _classes(state: dict[str, Tensor] | None) -> int | None:
-    """The number of classes of a state dict: the length of its last bias (or rows of its last weight)."""
-    if not state:
-        return None
-    last = [
-        t
-        for key, t in state.items()
-        if t.ndim in (1, 2, 4) and "aux" not in key.lower() and key.endswith(("weight", "bias"))
-    ]
-    return int(last[-1].shape[0]) if last else None
+    """The number of classes of a state dict: the rows of the last weight matrix of its head, in any order of keys.
+
+    torchvision's heads are called fc, classifier, head or heads; SqueezeNet's is a 1×1 convolution.
+    """
+    rows = {
+        tuple(key.zfill(4) for key in name.split(".")): int(tensor.shape[0])
+        for name, tensor in (state or {}).items()
+        if name.split(".")[0] in HEADS and name.endswith("weight") and tensor.ndim in (2, 4)
+    }
+    return rows[max(rows)] if rows else None
 
 
 def _download(published: Any, name: str, progress: bool) -> dict[str, Tensor]:
     size = published.meta.get("_file_size", 0)
+    others = f"Use weights=None (random), weights=PATH (a file that you have), or load('{EMBEDDED}'), which needs none"
+    timeout = socket.getdefaulttimeout()
     try:
+        socket.setdefaulttimeout(PATIENCE)  # torch.hub itself would wait for a silent network for ever
         return dict(
             torch.hub.load_state_dict_from_url(
                 published.url, map_location="cpu", progress=progress, check_hash=True, weights_only=True
             )
         )
-    except (URLError, OSError) as error:
+    except (URLError, HTTPException, OSError) as error:
         raise ConnectionError(
-            f"the weights of {name} ({size:.0f} MB) could not be downloaded from {published.url}: {error}. "
-            f"Use weights=None (random), weights=PATH (a file that you have), or load('{EMBEDDED}'), which needs none"
+            f"the weights of {name} ({size:.0f} MB) could not be downloaded from {published.url}: {error}. {others}"
         ) from error
+    except (RuntimeError, UnpicklingError, EOFError) as error:
+        kept = Path(torch.hub.get_dir(), "checkpoints", published.url.rsplit("/", 1)[-1])
+        what = f"delete {str(kept)!r} and load again" if kept.is_file() else "load again"
+        raise ConnectionError(f"the weights of {name} arrived damaged: {what}. {others}") from error
+    finally:
+        socket.setdefaulttimeout(timeout)

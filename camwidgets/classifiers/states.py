@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a state dict file: .safetensors, or .pth/.pt by `torch.load(weights_only=True)`.
 
     Raises:
         FileNotFoundError: no such file. ValueError: not a state dict, or a file that carries code.
     """
-    path = path.expanduser()
+    if not isinstance(path, (str, Path)):
+        raise TypeError(f"weights must be 'DEFAULT', None or the path of a state dict; got {type(path).__name__}")
+    path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {str(path)!r}")
     try:
@@ -27,13 +29,19 @@ def read_state(path: Path) -> dict[str, Tensor]:
             f"Save a plain state dict: torch.save(model.state_dict(), …), or .safetensors"
         ) from error
     except Exception as error:
-        raise ValueError(f"{path.name!r} is not a readable state dict (.pth or .safetensors): {error}") from error
+        raise ValueError(f"{path.name!r} is not a readable state dict (.pth or .safetensors): {_why(error)}") from error
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path.name!r} is not a state dict: it does not hold named tensors alone")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _why(error: Exception) -> str:
+    """The kind of an error and its first sentence: what PyTorch says after it is advice that is not to be followed."""
+    first = str(error).strip().split("\n")[0].split(". ")[0]
+    return f"{type(error).__name__} {first}".strip()
 
 
 def _read(path: Path) -> Any:
