@@ -1,12 +1,12 @@
-"""`python -m benchmarks [speed|localisation] …`; without a name, both with their defaults."""
+"""`python -m benchmarks [speed|localisation|decomposition] …`; without a name, all with their defaults."""
 
 from __future__ import annotations
 
 import sys
 
-from . import localisation, speed
+from . import decomposition, localisation, speed
 
-SETS = {"speed": speed.main, "localisation": localisation.main}
+SETS = {"speed": speed.main, "localisation": localisation.main, "decomposition": decomposition.main}
 
 
 def main(arguments: list[str]) -> int:
