@@ -52,7 +52,7 @@ def fidelity(
     Example:
         >>> import camwidgets
         >>> net = camwidgets.load("toy")
-        >>> scene = camwidgets.datasets.ToyWorld(seed=1, n=1)[0]
+        >>> scene = camwidgets.datasets.toyworld.ToyWorld(seed=1, n=1)[0]
         >>> bool(fidelity(net, scene.image)["pearson"].iloc[0] > 0.9)
         True
     """
