@@ -39,6 +39,12 @@ def test_defects_are_tiny_and_in_one_piece() -> None:
         assert surface.image.shape == (SIZE, SIZE, 3)
 
 
+def test_defects_can_be_larger() -> None:
+    larger = SPOILT.replace(defect_scale=2.5)
+    areas = np.array([(s.mask.sum(), t.mask.sum()) for s, t in zip(SPOILT[:12], larger, strict=False)])
+    assert (areas[:, 1] > 2 * areas[:, 0]).all()
+
+
 def test_surfaces_and_defects_are_balanced() -> None:
     world = TextureWorld(seed=5, n=240)
     kinds = [s.kind for s in world]
@@ -64,6 +70,7 @@ def test_labels() -> None:
     ("parameters", "message"),
     [
         ({"defect_share": 2}, "defect_share must lie between 0 and 1, not 2"),
+        ({"defect_scale": 0}, "defect_scale must lie between 0.5 and 4, not 0"),
         ({"surfaces": ["wod"]}, "did you mean 'wood'"),
         ({"defects": ["hole"]}, "valid: scratch, spot, crack, smudge"),
         ({"surfaces": "wood"}, "non-empty list of names"),

@@ -25,12 +25,12 @@ def check_steps(start: int, step: object, n: int) -> None:
         raise ValueError(f"start {start}, step {step} and n {n} lead to numbers below 0")
 
 
-def check_share(name: str, value: object, high: float) -> None:
-    """Raise unless value is a number between 0 and high."""
+def check_share(name: str, value: object, high: float, low: float = 0.0) -> None:
+    """Raise unless value is a number between low and high."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-        raise TypeError(f"{name} must be a number between 0 and {high:g}, not {value!r}")
-    if not 0.0 <= float(value) <= high:
-        raise ValueError(f"{name} must lie between 0 and {high:g}, not {value}")
+        raise TypeError(f"{name} must be a number between {low:g} and {high:g}, not {value!r}")
+    if not low <= float(value) <= high:
+        raise ValueError(f"{name} must lie between {low:g} and {high:g}, not {value}")
 
 
 def checked_range(name: str, value: object, high: int) -> tuple[int, int]:

@@ -40,38 +40,40 @@ def _blob(x: float, y: float, rx: float, ry: float, turn: float, dice: Dice) -> 
     return unit(0.5 - distance)
 
 
-def _walk(x: float, y: float, heading: float, steps: int, stride: float, bend: float, dice: Dice) -> Plane:
+def _walk(
+    x: float, y: float, heading: float, steps: int, stride: float, bend: float, scale: float, dice: Dice
+) -> Plane:
     points = [(x, y)]
     for _ in range(steps):
         heading += dice(-bend, bend)
-        x, y = x + stride * math.cos(heading), y + stride * math.sin(heading)
+        x, y = x + scale * stride * math.cos(heading), y + scale * stride * math.sin(heading)
         points.append((min(max(x, 2.0), SIZE - 2.0), min(max(y, 2.0), SIZE - 2.0)))
-    return _line(points, dice(0.5, 0.9))
+    return _line(points, scale * dice(0.6, 1.0))
 
 
-def _scratch(plane: Plane, x: float, y: float, dice: Dice) -> tuple[Plane, Plane]:
-    cover = _walk(x, y, dice(0, math.tau), 3, dice(5.0, 9.0), 0.12, dice)
+def _scratch(plane: Plane, x: float, y: float, scale: float, dice: Dice) -> tuple[Plane, Plane]:
+    cover = _walk(x, y, dice(0, math.tau), 3, dice(5.0, 9.0), 0.12, scale, dice)
     return cover, plane + dice.pick((-1.0, 1.0)) * dice(0.26, 0.36)
 
 
-def _crack(plane: Plane, x: float, y: float, dice: Dice) -> tuple[Plane, Plane]:
-    cover = _walk(x, y, dice(0, math.tau), dice.integer(5, 7), dice(2.8, 4.2), 0.9, dice)
+def _crack(plane: Plane, x: float, y: float, scale: float, dice: Dice) -> tuple[Plane, Plane]:
+    cover = _walk(x, y, dice(0, math.tau), dice.integer(5, 7), dice(2.8, 4.2), 0.9, scale, dice)
     return cover, plane * 0.3 + np.float32(0.02)
 
 
-def _spot(plane: Plane, x: float, y: float, dice: Dice) -> tuple[Plane, Plane]:
-    cover = _blob(x, y, dice(2.4, 4.4), dice(2.0, 3.4), dice(0, 3.14), dice)
+def _spot(plane: Plane, x: float, y: float, scale: float, dice: Dice) -> tuple[Plane, Plane]:
+    cover = _blob(x, y, scale * dice(2.4, 4.4), scale * dice(2.0, 3.4), dice(0, 3.14), dice)
     return cover, plane * 0.4 + np.float32(dice.pick((0.02, 0.52)))
 
 
-def _smudge(plane: Plane, x: float, y: float, dice: Dice) -> tuple[Plane, Plane]:
+def _smudge(plane: Plane, x: float, y: float, scale: float, dice: Dice) -> tuple[Plane, Plane]:
     """A worn place: the texture is gone and the level is a little off."""
-    cover = _blob(x, y, dice(5.5, 8.5), dice(4.0, 5.5), dice(0, 3.14), dice)
+    cover = _blob(x, y, scale * dice(5.5, 8.5), scale * dice(4.0, 5.5), dice(0, 3.14), dice)
     level = float((plane * cover).sum() / max(float(cover.sum()), 1.0))
-    return cover, plane * 0.12 + np.float32(0.88 * level + dice.pick((-1.0, 1.0)) * dice(0.09, 0.15))
+    return cover, plane * 0.12 + np.float32(0.88 * level + dice.pick((-1.0, 1.0)) * dice(0.13, 0.19))
 
 
-_PAINTERS: dict[str, Callable[[Plane, float, float, Dice], tuple[Plane, Plane]]] = {
+_PAINTERS: dict[str, Callable[[Plane, float, float, float, Dice], tuple[Plane, Plane]]] = {
     "scratch": _scratch,
     "spot": _spot,
     "crack": _crack,
@@ -81,11 +83,11 @@ _PAINTERS: dict[str, Callable[[Plane, float, float, Dice], tuple[Plane, Plane]]]
 DEFECTS: tuple[str, ...] = tuple(_PAINTERS)
 
 
-def paint_defect(name: str, plane: Plane, dice: Dice) -> tuple[Plane, NDArray[np.bool_]]:
+def paint_defect(name: str, plane: Plane, scale: float, dice: Dice) -> tuple[Plane, NDArray[np.bool_]]:
     """Put one defect somewhere on a surface.
 
     Returns the spoilt brightness and the mask of pixels at least half covered.
     """
     x, y = dice(_EDGE, SIZE - _EDGE), dice(_EDGE, SIZE - _EDGE)
-    cover, spoilt = _PAINTERS[name](plane, x, y, dice)
+    cover, spoilt = _PAINTERS[name](plane, x, y, scale, dice)
     return plane + cover * (spoilt - plane), cover >= 0.5

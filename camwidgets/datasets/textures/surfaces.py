@@ -43,7 +43,7 @@ def _metal(dice: Dice) -> Plane:
 
 def _stone(dice: Dice) -> Plane:
     crystals, dark = _noise("gravel", dice), smoothstep(0.9, 1.6, _noise("mottle", dice))
-    return 0.56 + 0.075 * crystals + 0.03 * _noise("cloud", dice) - 0.13 * dark
+    return 0.56 + 0.06 * crystals + 0.03 * _noise("cloud", dice) - 0.07 * dark
 
 
 def _leather(dice: Dice) -> Plane:

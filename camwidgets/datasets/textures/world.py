@@ -66,6 +66,7 @@ class TextureWorld(Sequence[Surface]):
         defect_share: 0…1, how many of them have a defect (exact in each run of twenty, to 5 %). The same
             picture of a world with another share has the same surface: `world.replace(defect_share=0.0)[i]`
             is its sound twin.
+        defect_scale: 0.5…4, how many times the usual length and width the defects have.
         surfaces: which kinds of surface (all six when None).
         defects: which kinds of defect (all four when None).
         start, step: number of the first picture and distance to the next; slicing sets them.
@@ -83,6 +84,7 @@ class TextureWorld(Sequence[Surface]):
     seed: int = 0
     n: int = 1000
     defect_share: float = 0.5
+    defect_scale: float = 1.0
     surfaces: Sequence[str] | None = None
     defects: Sequence[str] | None = None
     start: int = 0
@@ -93,6 +95,7 @@ class TextureWorld(Sequence[Surface]):
             check_integer(name, getattr(self, name), 0)
         check_steps(self.start, self.step, self.n)
         check_share("defect_share", self.defect_share, 1.0)
+        check_share("defect_scale", self.defect_scale, 4.0, low=0.5)
         object.__setattr__(self, "surfaces", checked_names("surfaces", self.surfaces, SURFACES))
         object.__setattr__(self, "defects", checked_names("defects", self.defects, DEFECTS))
 
@@ -134,7 +137,7 @@ class TextureWorld(Sequence[Surface]):
         if spoilt:
             dice = Dice(self.seed, _DEFECT, number)
             defect = dice.pick(flaws)
-            plane, mask = paint_defect(defect, plane, dice)
+            plane, mask = paint_defect(defect, plane, self.defect_scale, dice)
         colour = 255.0 * np.array(tint, np.float32) * plane[:, :, None] + 0.5
         image = np.clip(colour, 0, 255).astype(np.uint8)
         return Surface(number, self.seed, image, kind, defect, mask)
