@@ -30,7 +30,7 @@ class Evidence:
     """What one pass leaves for one target: per tap the activation A and the gradient g = ∂y/∂A.
 
     Attributes:
-        classifier: what was run. stages: name → tap, in the order asked for. x: N×3×h×w input.
+        classifier: what was run. stages: name → tap, shallow to deep. x: N×3×h×w input.
         activations, gradients: tap → N×K×h×w tensors (float32 unless the model is float64), detached.
         cut_off: taps that the score does not depend on (their gradient is zero because no path leads there).
         logits: N×C. targets: N class indices (or the name of the callable). scores: N values y of the target.
@@ -93,7 +93,9 @@ class Recording:
         self.classifier, self.x, self.stages = classifier, x, stages
         self._sites, self._y = sites, y
         self.logits = _plain(y.detach())
-        self.activations: dict[str, Tensor] = {tap: _channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()}
+        self.activations: dict[str, Tensor] = {
+            tap: _channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()
+        }
 
     def __enter__(self) -> Recording:
         return self

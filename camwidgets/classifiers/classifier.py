@@ -73,6 +73,7 @@ class Classifier:
         self._given_labels = None if labels is None else [str(label) for label in labels]
         self._output = output
         self._hash: tuple[Any, str] = (None, "")
+        self._gap: tuple[Any, Tensor | None] = (None, None)
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.module.parameters())
@@ -159,7 +160,7 @@ class Classifier:
         return self.taps[name]
 
     def select(self, taps: str | Iterable[str]) -> dict[str, Tap]:
-        """Named taps: "stages" gives all stages; otherwise stage names and tap names, alone or in a list."""
+        """Named taps: "stages" gives all stages; otherwise stage and tap names, alone or in a list; shallow to deep."""
         if isinstance(taps, str) and taps == "stages":
             if not self.stages:
                 raise ValueError(
@@ -171,7 +172,9 @@ class Classifier:
         if not names:
             raise ValueError(f"no stage was given; this network has: {', '.join(self.stages) or 'none'}")
         stage_of = {str(tap): stage for stage, tap in self.stages.items()}
-        return {str(name) if name in self.stages else stage_of.get(name, str(name)): self.tap(name) for name in names}
+        chosen = {str(name) if name in self.stages else stage_of.get(name, str(name)): self.tap(name) for name in names}
+        depth = {tap: i for i, tap in enumerate(self.taps)}
+        return dict(sorted(chosen.items(), key=lambda item: depth[item[1]]))
 
     def index(self, target: int | str) -> int:
         """The class index of a target: an index in range, or a label."""
@@ -257,15 +260,22 @@ class Classifier:
     def gap_weights(self) -> Tensor | None:
         """The C×K weights of a final `Linear` that is fed by global average pooling of the deepest tap, else None.
 
-        Tested, not guessed from names: weights · mean(A) + bias must reproduce the logits on a random input.
+        Tested, not guessed from names: weights · mean(A) + bias must reproduce the logits on a random input. Tested
+        again only when a weight has changed.
         """
         from .head import gap_linear
 
-        return gap_linear(self)
+        seen = self._fingerprints()
+        if self._gap[0] != seen:
+            self._gap = (seen, gap_linear(self))
+        return self._gap[1]
+
+    def _fingerprints(self) -> tuple[Any, ...]:
+        return tuple(map(_fingerprint, every_tensor(self.module)))
 
     def weights_hash(self) -> str:
         """SHA-256 over all parameters and buffers (names, shapes, bytes); recomputed only when one has changed."""
-        seen = tuple(map(_fingerprint, every_tensor(self.module)))
+        seen = self._fingerprints()
         if self._hash[0] != seen:
             digest = hashlib.sha256()
             for name, tensor in self.module.state_dict().items():
