@@ -50,7 +50,7 @@ class Classifier:
         >>> import camwidgets
         >>> classifier = camwidgets.load("efficientnet_lite0")
         >>> classifier.predict(camwidgets.samples.picture("cat"), k=1)[0].label
-        'tabby'
+        'tiger cat'
     """
 
     def __init__(
