@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .evidence import Evidence, Recording, capture, record
     from .explanation import Explanation, explain
     from .maps import methods
-    from .widgets import CamExplorer
+    from .widgets import CamExplorer, TreeExplorer
 
 __version__ = "0.1.0"
 
@@ -33,6 +33,7 @@ _HOMES = {
     "explain": "explanation",
     "methods": "maps",
     "CamExplorer": "widgets",
+    "TreeExplorer": "widgets",
 }
 _MODULES = ("samples", "maps", "figures", "classifiers", "evidence", "decomposition", "widgets", "datasets")
 
@@ -44,6 +45,7 @@ __all__ = [
     "Explanation",
     "Recording",
     "Tap",
+    "TreeExplorer",
     "available",
     "capture",
     "decompose",

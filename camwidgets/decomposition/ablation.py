@@ -75,7 +75,8 @@ class Ablation:
         how = "set to zero" if self.removal == "zero" else "set to their data-set means"
         return (
             f"{names} {how}: {self.label!r} {self.score:.2f} → {self.score_after:.2f} "
-            f"(predicted {self.predicted:+.2f}, real {self.real:+.2f}), {self.probability:.1%} → {self.probability_after:.1%}"
+            f"(predicted {self.predicted:+.2f}, real {self.real:+.2f}), "
+            f"{self.probability:.1%} → {self.probability_after:.1%}"
         )
 
 

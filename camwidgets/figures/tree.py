@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..decomposition.tree import Decomposition, Node
@@ -20,17 +20,35 @@ LONGEST = 20  # characters of a class label under its node
 
 @dataclass(frozen=True)
 class Palette:
-    """Colours of a theme: ink for text, quiet for what recedes, accent for the selected path."""
+    """Colours of a theme: ink for text, quiet for the rest, accent for the selected path, gone for what was removed."""
 
     ink: str = "#212121"
     quiet: str = "#757575"
     line: str = "#c4c4c4"
     accent: str = "#1976d2"
+    gone: str = "#c62828"
     paper: str = "rgba(0,0,0,0)"
 
 
 LIGHT = Palette()
-DARK = Palette(ink="#f5f5f5", quiet="#a8a8a8", line="#616161", accent="#64b5f6")
+DARK = Palette(ink="#f5f5f5", quiet="#a8a8a8", line="#616161", accent="#64b5f6", gone="#ff8a80")
+
+
+@dataclass(frozen=True)
+class View:
+    """How a tree is looked at.
+
+    Attributes:
+        opened: ids of nodes whose children are drawn; None = all (at most 200 are drawn, the rest is folded).
+        selected: the node whose path from the class is drawn in the accent colour. width: px.
+        removed: node id → what stands under it in place of its label: it is marked as taken out.
+    """
+
+    opened: Collection[int] | None = None
+    selected: int = 0
+    removed: Mapping[int, str] = field(default_factory=dict)
+    palette: Palette = LIGHT
+    width: float = 900.0
 
 
 def tree_figure(
@@ -40,37 +58,44 @@ def tree_figure(
     palette: Palette = LIGHT,
     width: int = 900,
 ) -> go.Figure:
-    """The tree as a figure.
-
-    Args:
-        opened: ids of nodes whose children are drawn; None = all (at most 200 nodes are drawn, the rest is folded).
-        selected: the node whose path from the class is drawn in the accent colour.
+    """The tree as a figure; see `View`.
 
     Edge width and label are the child's share of its parent's decision; "others" is what the shown children lack.
     """
     import plotly.graph_objects as go
 
-    drawn = arrange(tree, set(tree.nodes if opened is None else opened), width)
-    path = {node.id for node in tree.path(selected)}
-    return go.Figure(
-        data=[_markers(tree, drawn, path, palette)],
-        layout=go.Layout(
-            images=[_image(place, tree) for place in drawn.places.values()],
-            shapes=_edges(tree, drawn, path, palette),
-            annotations=[*_headings(tree, drawn, palette), *_others(tree, drawn, palette)],
-            width=drawn.width,
-            height=drawn.height,
-            margin={"l": 0, "r": 0, "t": 0, "b": 0},
-            xaxis=_axis([0, drawn.width]),
-            yaxis=_axis([drawn.height, 0]),
-            paper_bgcolor=palette.paper,
-            plot_bgcolor=palette.paper,
-            showlegend=False,
-            hovermode="closest",
-            dragmode="pan",
-            font={"color": palette.ink, "size": 12},
-        ),
-    )
+    view = View(opened, selected, {}, palette, width)
+    return go.Figure(draw(tree, view, arrange(tree, opened_of(tree, view), width)))
+
+
+def opened_of(tree: Decomposition, view: View) -> set[int]:
+    """The ids of the opened nodes."""
+    return set(tree.nodes if view.opened is None else view.opened)
+
+
+def draw(tree: Decomposition, view: View, drawn: Layout, thumbs: dict[int, str] | None = None) -> dict[str, Any]:
+    """The figure as plain values. `thumbs` keeps thumbnails between calls: node id → address."""
+    palette, path = view.palette, {node.id for node in tree.path(view.selected)}
+    kept = {} if thumbs is None else thumbs
+    return {
+        "data": [_markers(tree, drawn, path, view)],
+        "layout": {
+            "images": [_image(place, tree, kept) for place in drawn.places.values()],
+            "shapes": [*_edges(tree, drawn, path, view), *_crosses(drawn, view)],
+            "annotations": [*_headings(tree, drawn, palette), *_others(tree, drawn, palette)],
+            "width": drawn.width,
+            "height": drawn.height,
+            "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
+            "xaxis": _axis([0, drawn.width]),
+            "yaxis": _axis([drawn.height, 0]),
+            "paper_bgcolor": palette.paper,
+            "plot_bgcolor": palette.paper,
+            "showlegend": False,
+            "hovermode": "closest",
+            "dragmode": False,
+            "font": {"color": palette.ink, "size": 12},
+        },
+    }
 
 
 def label(node: Node, tree: Decomposition) -> str:
@@ -100,45 +125,76 @@ def describe(node: Node, tree: Decomposition) -> str:
     return "<br>".join(lines)
 
 
-def _markers(tree: Decomposition, drawn: Layout, path: set[int], palette: Palette) -> Any:
-    import plotly.graph_objects as go
-
-    places = list(drawn.places.values())
-    return go.Scatter(
-        x=[p.x for p in places],
-        y=[p.y for p in places],
-        mode="markers+text",
-        marker={
-            "size": THUMB + 6,
+def _markers(tree: Decomposition, drawn: Layout, path: set[int], view: View) -> dict[str, Any]:
+    places, palette = list(drawn.places.values()), view.palette
+    return {
+        "type": "scatter",
+        "x": [p.x for p in places],
+        "y": [p.y for p in places],
+        "mode": "markers+text",
+        "marker": {
+            "size": [THUMB + (10 if p.node.id == view.selected else 6) for p in places],
             "symbol": "square",
-            "color": [palette.accent if p.node.id in path else palette.line for p in places],
+            "color": [_frame(p.node.id, path, view) for p in places],
             "line": {"width": 0},
+            "opacity": 1,
         },
-        text=[_text(p, tree) for p in places],
-        textposition="bottom center",
-        textfont={"size": 11, "color": palette.ink},
-        customdata=[p.node.id for p in places],
-        hoverinfo="none",
-        cliponaxis=False,
-    )
+        "text": [view.removed.get(p.node.id) or _text(p, tree) for p in places],
+        "textposition": "bottom center",
+        "textfont": {"size": 11, "color": palette.ink},
+        "customdata": [p.node.id for p in places],
+        "hovertext": [describe(p.node, tree) for p in places],
+        "hoverinfo": "none",
+        "cliponaxis": False,
+    }
+
+
+def _frame(number: int, path: set[int], view: View) -> str:
+    if number in view.removed:
+        return view.palette.gone
+    return view.palette.accent if number in path else view.palette.line
 
 
 def _text(place: Place, tree: Decomposition) -> str:
-    more = f" ▸ {place.folded}" if place.folded else ""
+    """Label, and ▸ where a click shows more."""
+    more = f" ▸ {place.folded}" if place.folded else " ▸" if expandable(place.node, tree) else ""
     return label(place.node, tree) + more
 
 
-def _image(place: Place, tree: Decomposition) -> dict[str, Any]:
+def expandable(node: Node, tree: Decomposition) -> bool:
+    """Whether a node that has no children yet can be decomposed."""
+    return not node.children and not node.dead and node.stage != next(iter(tree.stages))
+
+
+def _image(place: Place, tree: Decomposition, kept: dict[int, str]) -> dict[str, Any]:
+    number = place.node.id
+    if number not in kept:
+        kept[number] = thumbnail(place.node, tree.picture)
     # Two layout images of the same place and size are drawn once: a hair of difference keeps both.
-    size = THUMB + 1e-6 * place.node.id
+    size = THUMB + 1e-6 * number
     return {
-        "source": thumbnail(place.node, tree.picture), "xref": "x", "yref": "y", "x": place.x, "y": place.y,
+        "source": kept[number], "xref": "x", "yref": "y", "x": place.x, "y": place.y,
         "sizex": size, "sizey": size, "xanchor": "center", "yanchor": "middle", "sizing": "stretch", "layer": "above",
     }  # fmt: skip
 
 
-def _edges(tree: Decomposition, drawn: Layout, path: set[int], palette: Palette) -> list[dict[str, Any]]:
-    shapes = []
+def _crosses(drawn: Layout, view: View) -> list[dict[str, Any]]:
+    """Both diagonals over a removed node: colour alone says nothing to some readers."""
+    half, found = THUMB / 2, []
+    for number in view.removed:
+        if number in drawn.places:
+            p = drawn.places[number]
+            path = (
+                f"M {p.x - half},{p.y - half} L {p.x + half},{p.y + half} "
+                f"M {p.x - half},{p.y + half} L {p.x + half},{p.y - half}"
+            )
+            line = {"width": 2, "color": view.palette.gone}
+            found.append({"type": "path", "path": path, "layer": "above", "line": line, "opacity": 1.0})
+    return found
+
+
+def _edges(tree: Decomposition, drawn: Layout, path: set[int], view: View) -> list[dict[str, Any]]:
+    shapes, palette = [], view.palette
     for (parent, child), share in tree.edges.items():
         if parent not in drawn.places or child not in drawn.places or drawn.places[parent].folded:
             continue
@@ -148,21 +204,22 @@ def _edges(tree: Decomposition, drawn: Layout, path: set[int], palette: Palette)
         lit = parent in path and child in path
         shapes.append({
             "type": "path", "path": f"M {x0},{a.y} C {middle},{a.y} {middle},{b.y} {x1},{b.y}", "layer": "below",
-            "line": {"width": 1 + 14 * min(1.0, abs(share)), "color": palette.accent if lit else palette.line},
+            "line": {"width": 1 + 13 * min(1.0, abs(share)), "color": palette.accent if lit else palette.line},
             "opacity": 1.0 if lit else 0.75,
         })  # fmt: skip
     return shapes
 
 
+def heading(tree: Decomposition, name: str) -> str:
+    """A column's heading: its stage and resolution."""
+    size = tree.stages[name].size if name in tree.stages else None
+    return name if not size or size == (0, 0) else f"{name}  {size[0]}×{size[1]}"
+
+
 def _headings(tree: Decomposition, drawn: Layout, palette: Palette) -> list[dict[str, Any]]:
     columns = ["class", *list(tree.stages)[::-1]]
     step = drawn.width / len(columns)
-    found = []
-    for i, name in enumerate(columns):
-        size = tree.stages[name].size if name in tree.stages else None
-        text = name if not size or size == (0, 0) else f"{name}  {size[0]}×{size[1]}"
-        found.append(_note(step * (i + 0.5), 16, text, palette.quiet, "middle"))
-    return found
+    return [_note(step * (i + 0.5), 16, heading(tree, name), palette.quiet, "middle") for i, name in enumerate(columns)]
 
 
 def _others(tree: Decomposition, drawn: Layout, palette: Palette) -> list[dict[str, Any]]:
@@ -172,7 +229,7 @@ def _others(tree: Decomposition, drawn: Layout, palette: Palette) -> list[dict[s
         shown = [drawn.places[i] for i in place.node.children if i in drawn.places] if not place.folded else []
         if shown:
             last = max(shown, key=lambda p: p.y)
-            text = f"others {place.node.others:.0%}"
+            text = f"others {place.node.others:.0%}".replace("-", "−")
             found.append(_note((place.x + last.x) / 2, last.y + 22, text, palette.quiet, "top"))
     return found
 
@@ -185,4 +242,4 @@ def _note(x: float, y: float, text: str, colour: str, anchor: str) -> dict[str, 
 
 
 def _axis(span: list[float]) -> dict[str, Any]:
-    return {"range": span, "visible": False, "fixedrange": False, "autorange": False}
+    return {"range": span, "visible": False, "fixedrange": True, "autorange": False}

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from .cam_explorer import CamExplorer
+from .tree_explorer import TreeExplorer
 
-__all__ = ["CamExplorer"]
+__all__ = ["CamExplorer", "TreeExplorer"]

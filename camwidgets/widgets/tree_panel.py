@@ -1,0 +1,30 @@
+"""The two HTML parts of a tree explorer: controls above the tree, facts beside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import traitlets as t
+from anywidget import AnyWidget
+
+from . import assets
+
+PARTS = ("controls.js", "tree_head.js", "tree_side.js", "tree_plot.js", "tree.js")
+
+
+class TreePanel(AnyWidget):
+    """Draws `state`, a dict, and sends what was clicked as messages {kind, …}. `role` is "head" or "side".
+
+    The front end sets `dark`, `paper` (the page's background) and `room` (px that the tree may be wide) when it knows.
+    """
+
+    _esm = assets.esm(PARTS)
+    _css = assets.css() + assets.part("tree.css")
+
+    role = t.Unicode("head").tag(sync=True)
+    state = t.Dict().tag(sync=True)
+    status = t.Dict({"state": "idle"}).tag(sync=True)
+    labels: t.List[Any] = t.List().tag(sync=True)
+    dark = t.Bool(False).tag(sync=True)
+    paper = t.Unicode("").tag(sync=True)
+    room = t.Int(0).tag(sync=True)
