@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from random import Random
 from statistics import median
 from typing import Any
 
@@ -18,12 +19,14 @@ class Times:
 
 
 def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int, warm_up: int = 2) -> dict[str, Times]:
-    """Call each in turn, `rounds` times, after `warm_up` uncounted rounds; the order moves on by one every round."""
+    """Call all in every round, `rounds` times after `warm_up` uncounted rounds, each round in another (seeded) order.
+
+    The order matters: who runs after one that gives much memory back has to fetch it anew from the system.
+    """
     times = {name: Times() for name in calls}
-    names = list(calls)
+    dice = Random(0)
     for number in range(warm_up + rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        for name in dice.sample(list(calls), len(calls)):
             wall, cpu = time.perf_counter(), time.process_time()
             calls[name]()
             spent = time.perf_counter() - wall, time.process_time() - cpu
