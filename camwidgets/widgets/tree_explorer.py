@@ -16,7 +16,7 @@ from ..decomposition.tree import Decomposition
 from ..figures.layout import Layout, arrange
 from ..figures.tree import DARK, LIGHT, Palette, View, draw
 from .cam_explorer import _given
-from .sources import Pictures
+from .sources import Pictures, embedded
 from .tree_asking import Job, TreeAsking
 from .tree_canvas import TreeCanvas
 from .tree_code import tree_code
@@ -203,7 +203,7 @@ class TreeExplorer(TreeAsking):
 
     def _classifier_code(self) -> str:
         name = self.classifier.name
-        return f"classifier = camwidgets.load({name!r})" if name == EMBEDDED else f"# classifier: {name!r}, as given"
+        return f"classifier = camwidgets.load({name!r})" if name in embedded() else f"# classifier: {name!r}, as given"
 
     def _now(self) -> Shown:
         if self._shown is None:

@@ -24,6 +24,7 @@ from tests.browser.pictures import colours, keep_screenshot, shown_pixels
 from tests.browser.test_explorer_lab import IN_KERNEL
 from tests.explorer_nets import photo, small
 
+NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "02_why.ipynb"
 CELLS = ["import camwidgets", "explorer = camwidgets.TreeExplorer(image=camwidgets.samples.picture('cat'))\nexplorer"]
 
 # Scrolls the node into its frame and says where on the page its centre is.
@@ -256,6 +257,21 @@ def test_a_second_class_is_taken_apart_below(tree: Tree) -> None:
     tree.lab.screenshot("tree-second", tree.root)
     tree.root.get_by_label("second class", exact=True).first.uncheck()
     expect(second).to_have_count(0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(420)
+def test_the_second_lesson_runs(lab: Lab) -> None:
+    """Every cell, in a person's JupyterLab; its three trees are drawn."""
+    lab.open_notebook(NOTEBOOK)
+    lab.run_all(timeout=280)
+    trees = lab.page.locator(".cw-tree")
+    expect(trees).to_have_count(3)
+    for i, label in enumerate(("tiger cat", "duck", "cat")):
+        expect(trees.nth(i).locator("h2")).to_have_text(f"why “{label}”", timeout=60_000)
+        trees.nth(i).scroll_into_view_if_needed()
+        expect(trees.nth(i).locator(".js-plotly-plot .textpoint")).to_have_count(13, timeout=60_000)
+    lab.screenshot("tree-toy", trees.nth(1))
 
 
 def test_the_page_lays_out_as_python_does(page: Page) -> None:
