@@ -16,6 +16,7 @@ from camwidgets.maps import make_plan
 from tests.browser.conftest import CHROMIUM_ARGUMENTS
 from tests.browser.jupyter import JupyterServer
 from tests.browser.lab import Lab
+from tests.browser.test_explorer_lab import IN_KERNEL
 
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
@@ -63,12 +64,56 @@ def screenshots(browser: Browser, folder: Path) -> None:
         server.stop()
 
 
+TREES = {
+    "tree": """import camwidgets
+explorer = camwidgets.TreeExplorer(image=camwidgets.samples.picture("cat"))
+explorer""",
+    "toy_tree": """import camwidgets
+from camwidgets.datasets.toyworld import ToyWorld
+explorer = camwidgets.TreeExplorer("toy-shortcut", ToyWorld(seed=3, n=40, context="water")[3].image)
+explorer""",
+}
+# Three levels down along the strongest thread, and its first channel removed.
+GO_DOWN = """explorer.wait()
+node = explorer.tree.children(0)[0]
+for _ in range(3):
+    node = explorer.tree.children(node)[0]
+    explorer.expand(node.id); explorer.wait()
+explorer.remove(explorer.tree.children(0)[0].id); explorer.wait()
+explorer.select(node.id); explorer.wait()"""
+
+
+def trees(browser: Browser, folder: Path) -> None:
+    """The tree of a photograph, and of a cat on water that the shortcut learner takes for a duck."""
+    folder.mkdir()
+    server = JupyterServer(folder)
+    server.start()
+    try:
+        for name, cell in TREES.items():
+            context = browser.new_context(viewport={"width": 1360, "height": 1200})
+            lab = Lab(context.new_page(), server)
+            lab.write_notebook(f"{name}.ipynb", [cell])
+            lab.open_notebook(f"{name}.ipynb")
+            lab.run_all()
+            root = lab.page.locator(".cw-tree").first
+            expect(root.locator(".textpoint")).to_have_count(13, timeout=90_000)
+            lab.page.evaluate(IN_KERNEL, GO_DOWN)
+            expect(root.locator(".cw-tree-without")).to_contain_text("real", timeout=60_000)
+            lab.page.wait_for_timeout(1500)
+            root.screenshot(path=PICTURES / f"{name}.png")
+            lab.close()
+            context.close()
+    finally:
+        server.stop()
+
+
 def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
     maps_per_stage()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM_ARGUMENTS)
         screenshots(browser, Path(folder))
+        trees(browser, Path(folder) / "trees")
         browser.close()
     print(*sorted(str(p.relative_to(ROOT)) for p in PICTURES.iterdir()), sep="\n")
     return 0

@@ -110,9 +110,9 @@ def _facts(node: Node, tree: Decomposition) -> list[list[str]]:
             rough = "" if tree.how.conditional else "about "
             rows.append(["of the class", rough + percent(node.class_share)])
         if node.value == node.value:
-            rows.append(["its own value", f"{node.value:.3g}"])
+            rows.append(["its own value", f"{node.value:.3g}".replace("-", "−")])
     if node.completeness == node.completeness:
-        rows.append(["completeness", f"{node.completeness:.2f}"])
+        rows.append(["completeness", f"{node.completeness:.2f}".replace("-", "−")])
         rows.append(["not shown", percent(node.others)])
     if node.members:
         rows.append(["stands also for", ", ".join(f"#{k}" for k in node.members)])
