@@ -45,7 +45,7 @@ function renderSide(model, el) {
     if (!root) return;
     clearInterval(timer);
     plot = watchPlot(root, {
-      send, selected: () => model.get("state").id, children: () => model.get("state").children || [],
+      send, selected: () => model.get("focus")[0], children: () => model.get("focus")[1],
       room(width) {
         if (width < 100 || Math.abs(width - model.get("room")) < 8) return;
         model.set("room", width);

@@ -166,8 +166,10 @@ class TreeExplorer(TreeAsking):
         with self._muted():
             self.picture, self.target = want.picture, want.target
             self.opened, self.selected, self.removed = want.opened or (), want.selected, want.removed
-        self.side.state = side_state(shown, shown.tree.node(want.selected))  # first: the drawing scrolls to it
-        self._redraw()
+        node = shown.tree.node(want.selected)
+        self.side.focus = [node.id, list(node.children)]
+        self._redraw()  # before the facts: the hand waits for the tree
+        self.side.state = side_state(shown, node)
         self.code = tree_code(self._classifier_code(), self.pictures[want.picture].code, shown)
         self._draw_head()
 

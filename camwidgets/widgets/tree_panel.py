@@ -24,6 +24,9 @@ class TreePanel(AnyWidget):
     role = t.Unicode("head").tag(sync=True)
     state = t.Dict().tag(sync=True)
     status = t.Dict({"state": "idle"}).tag(sync=True)
+    focus: t.List[Any] = t.List([0, []]).tag(
+        sync=True
+    )  # the selected node and its children: the drawing scrolls to them
     labels: t.List[Any] = t.List().tag(sync=True)
     dark = t.Bool(False).tag(sync=True)
     paper = t.Unicode("").tag(sync=True)
