@@ -1,8 +1,9 @@
 """The contenders of the speed benchmark: each explains an N×3×H×W batch by LayerCAM fused over all stages.
 
-Each works on its own copy of the network (same weights) and in its documented normal use; extractors are made once, outside of the
-timing. What each hands back: ours float32 maps at input size with everything an `Explanation` holds; torchcam a tensor
-at the size of the largest stage; pytorch-grad-cam an array at input size; the limit gradients only, no map.
+Each works on its own copy of the network (same weights) and in its documented normal use; extractors are made once,
+outside of the timing. What each hands back: ours float32 maps at input size with everything an `Explanation` holds;
+torchcam a tensor at the size of the largest stage; pytorch-grad-cam an array at input size; the limit gradients only,
+no map.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ CONTENDERS: dict[str, Callable[[Classifier], Contender]] = {
 
 
 def _copy(classifier: Classifier) -> nn.Module:
-    """A copy with hooks and flags of its own whose weights lie in the same memory: none has luckier pages than others."""
+    """A copy with its own hooks and flags, its weights in the same memory: nobody has luckier pages than the others."""
     net = copy.deepcopy(classifier.module)
     for own, shared in zip(net.parameters(), classifier.module.parameters(), strict=True):
         own.data = shared.data
