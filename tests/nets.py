@@ -194,7 +194,7 @@ def state(module: nn.Module) -> dict[str, Any]:
         found[f"{name}.attributes"] = sorted(vars(m))
         for key, value in vars(m).items():
             if key.endswith("hooks") or key.startswith(("_forward_hooks", "_forward_pre_hooks")):
-                found[f"{name}.{key}"] = [(k, id(v)) for k, v in value.items()] if value is not None else None
+                found[f"{name}.{key}"] = [(k, id(v)) for k, v in value.items()] if isinstance(value, dict) else value
     for name, p in module.named_parameters():
         found[f"{name}.asks"], found[f"{name}.leaf"] = p.requires_grad, p.is_leaf
         found[f"{name}.grad"] = None if p.grad is None else (id(p.grad), _bits(p.grad))

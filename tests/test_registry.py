@@ -277,6 +277,37 @@ def test_wrap_refuses_what_is_no_module() -> None:
         wrap(lambda x: x)  # type: ignore[arg-type]
 
 
+def test_wrap_refuses_torchscript() -> None:
+    with pytest.raises(TypeError, match="wrap takes a Python module; this one is TorchScript"):
+        wrap(torch.jit.trace(settled(Small()).eval(), picture()))
+
+
+def _weight_norm(net: nn.Module) -> nn.Module:
+    nn.utils.parametrizations.weight_norm(net.get_submodule("conv2"))
+    return net
+
+
+@pytest.mark.parametrize(
+    "dress",
+    [
+        nn.DataParallel,
+        torch.fx.symbolic_trace,
+        lambda net: net.to(memory_format=torch.channels_last),
+        _weight_norm,
+        lambda net: torch.compile(net, backend="eager"),
+    ],
+    ids=["DataParallel", "fx", "channels last", "weight norm", "torch.compile"],
+)
+def test_modules_in_other_dress(dress: Any) -> None:
+    """The same network, packed or written otherwise, is explained alike and left alike."""
+    plain = camwidgets.explain(small(), picture(), target=1)
+    net = dress(settled(Small()).eval())
+    before = state(net)
+    found = camwidgets.explain(wrap(net, input_size=16), picture(), target=1)
+    assert np.abs(found.map - plain.map).max() < 1e-5
+    assert state(net) == before
+
+
 def test_names_sizes_labels() -> None:
     classifier = wrap(settled(Small()), input_size=(16, 24), name="mine", labels=["a", "b", "c", "d", "e"])
     assert (classifier.name, classifier.input_size) == ("mine", (16, 24))

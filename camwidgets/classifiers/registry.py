@@ -92,6 +92,8 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"wrap takes a torch.nn.Module; got {type(module).__name__}")
+    if isinstance(module, torch.jit.ScriptModule):
+        raise TypeError("wrap takes a Python module; this one is TorchScript, whose inner values cannot be tapped")
     size = (input_size, input_size) if isinstance(input_size, int) else input_size
     preprocessing: Preprocess
     if transform is None:
