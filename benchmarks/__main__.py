@@ -1,12 +1,17 @@
-"""`python -m benchmarks [speed|localisation|decomposition] …`; without a name, all with their defaults."""
+"""`python -m benchmarks [speed|localisation|decomposition|fidelity] …`; without a name, all."""
 
 from __future__ import annotations
 
 import sys
 
-from . import decomposition, localisation, speed
+from . import decomposition, fidelity, localisation, speed
 
-SETS = {"speed": speed.main, "localisation": localisation.main, "decomposition": decomposition.main}
+SETS = {
+    "speed": speed.main,
+    "localisation": localisation.main,
+    "decomposition": decomposition.main,
+    "fidelity": fidelity.main,
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -74,14 +75,17 @@ def steps(classifier: Classifier, x: torch.Tensor) -> list[Row]:
     evidence = capture(classifier, x)
     decomposer = Decomposer(evidence)
     names = list(evidence.stages)[::-1]
-    found, above, rows = decomposer.of_class(evidence.stages[names[0]]), None, []
+    found = decomposer.of_class(evidence.stages[names[0]])
+    above: Tap | None = None
+    rows: list[Row] = []
     for name in names:
         lower = evidence.stages[name]
-        decision = None if above is None else Decision(found.tap, found.top(1)[0], *found.position(found.top(1)[0]))
+        best = found.top(1)[0]
+        decision = None if above is None else Decision(found.tap, best, *found.position(best))
         calls: dict[str, Callable[[], Any]] = {
             "gAP": _contributions(decomposer, classifier, x, decision, above, lower),
-            "removal": lambda d=decision, u=above, t=lower: true_changes(decomposer, d, u, t, {}),
-            "plain": lambda t=lower: plain_removal(classifier, x, t),
+            "removal": partial(true_changes, decomposer, decision, above, lower, {}),
+            "plain": partial(plain_removal, classifier, x, lower),
         }
         times = interleaved(calls, 2)
         rows.append({

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from . import samples
     from .classifiers import Classifier, Tap, available, load, wrap
     from .decomposition import Decomposition, decompose
+    from .decomposition.fidelity import fidelity
     from .evidence import Evidence, Recording, capture, record
     from .explanation import Explanation, explain
     from .maps import methods
@@ -25,6 +26,7 @@ _HOMES = {
     "wrap": "classifiers",
     "Decomposition": "decomposition",
     "decompose": "decomposition",
+    "fidelity": "decomposition.fidelity",
     "Evidence": "evidence",
     "Recording": "evidence",
     "capture": "evidence",
@@ -50,6 +52,7 @@ __all__ = [
     "capture",
     "decompose",
     "explain",
+    "fidelity",
     "load",
     "methods",
     "record",
