@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from .catcher import Catcher
-from .classifiers.classifier import Classifier, Target, check_finite, one_each
+from .classifiers.checks import check_finite, one_each
+from .classifiers.classifier import Classifier, Target
 from .classifiers.guards import undisturbed
 from .classifiers.taps import Tap
 from .images import ImageSource

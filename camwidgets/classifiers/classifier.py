@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import operator
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from ..errors import unknown
 from ..images import ImageSource, open_image
+from .checks import check_finite, checked, fingerprint, one_each
 from .guards import autocast, call, every_tensor, undisturbed
 from .preprocessing import Preprocess
 from .taps import Tap, taps_table
@@ -210,7 +210,7 @@ class Classifier:
     def preprocess(self, image: ImageSource) -> Tensor:
         """A picture (or list of pictures, or an already preprocessed tensor) to an N×3×h×w tensor on the device."""
         if isinstance(image, Tensor):
-            return self._on_device(_checked(image))
+            return self._on_device(checked(image))
         if isinstance(image, (list, tuple)):
             if not image:
                 raise ValueError("an empty list of pictures was given")
@@ -271,7 +271,7 @@ class Classifier:
         return self._gap[1]
 
     def _fingerprints(self) -> tuple[Any, ...]:
-        return tuple(map(_fingerprint, every_tensor(self.module)))
+        return tuple(map(fingerprint, every_tensor(self.module)))
 
     def weights_hash(self) -> str:
         """SHA-256 over all parameters and buffers (names, shapes, bytes); recomputed only when one has changed."""
@@ -283,36 +283,3 @@ class Classifier:
                 digest.update(cast(Any, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
             self._hash = (seen, digest.hexdigest())
         return self._hash[1]
-
-
-def _fingerprint(tensor: Tensor) -> tuple[int, int, Any]:
-    """Changes when a tensor is replaced or written to. Writes through `.data` do not count as versions, so that one of
-    its values is looked at, too.
-    """
-    value = tensor[(0,) * tensor.ndim].item() if tensor.ndim > 1 and tensor.numel() else None
-    return tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, value
-
-
-def one_each(target: Target) -> bool:
-    """Whether a target holds one class index per picture."""
-    return isinstance(target, (list, tuple)) or (isinstance(target, (Tensor, np.ndarray)) and np.ndim(target) == 1)
-
-
-def check_finite(logits: Tensor, name: str) -> None:
-    """Raise when a network answers NaN or infinity: nothing that follows would mean anything."""
-    if not torch.isfinite(logits).all():
-        raise ValueError(
-            f"{name} returned NaN or infinite logits for this picture; its weights or its input are broken"
-        )
-
-
-def _checked(x: Tensor) -> Tensor:
-    x = x[None] if x.ndim == 3 else x
-    if x.ndim != 4 or x.shape[1] != 3 or not x.is_floating_point() or x.numel() == 0:
-        raise ValueError(
-            f"a preprocessed tensor must be 1×3×H×W (or N×3×H×W) floating point; got {tuple(x.shape)}, {x.dtype}"
-        )
-    # One pass that makes no copy (isfinite() makes three); NaN shows up as both the least and the greatest value.
-    if not all(math.isfinite(end) for end in torch.stack(x.detach().aminmax()).tolist()):
-        raise ValueError("the preprocessed tensor contains NaN or infinity")
-    return x

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .activations import GATES, NONNEGATIVE, activation_of
+from .receptive import join, pair, slid
 from .taps import BeforeSite, Layout, ReceptiveField, Tap
 
 POOLS = {"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"}
@@ -129,7 +130,7 @@ class _Tracer(TorchDispatchMode):
             note.last_use = self.clock
         main = max(known, key=lambda note: note.size[0] * note.size[1])
         joined = [note for note in known if note.size == main.size]
-        base = Note(size=main.size, field=_join([note.field for note in joined]))
+        base = Note(size=main.size, field=join([note.field for note in joined]))
         if name in ("convolution", "_convolution", "mkldnn_convolution"):
             return self._conv(base, args, first)
         if name in POOLS:
@@ -187,16 +188,16 @@ class _Tracer(TorchDispatchMode):
         if len(kernel) != 2 or args[6]:  # transposed: the window is not tracked
             return replace(base, size=tuple(out.shape[-2:]))  # type: ignore[arg-type]
         stride, padding, dilation = args[3], args[4], args[5]
-        return Note(size=tuple(out.shape[-2:]), field=_slid(base.field, kernel, stride, padding, dilation))  # type: ignore[arg-type]
+        return Note(size=tuple(out.shape[-2:]), field=slid(base.field, kernel, stride, padding, dilation))  # type: ignore[arg-type]
 
     def _pool(self, base: Note, main: Note, args: Any, out: Tensor) -> Note:
         kernel = args[1]
         stride = args[2] if len(args) > 2 and args[2] else kernel
         padding = args[3] if len(args) > 3 else (0, 0)
-        if list(kernel) == list(stride) and not any(_pair(padding)) and len(set(_pair(kernel))) == 1:
-            main.pooled_by = _pair(kernel)[0]
+        if list(kernel) == list(stride) and not any(pair(padding)) and len(set(pair(kernel))) == 1:
+            main.pooled_by = pair(kernel)[0]
         kind = "pooled" if main.kind else None
-        window = _slid(base.field, kernel, stride, padding, (1, 1))
+        window = slid(base.field, kernel, stride, padding, (1, 1))
         return Note(kind=kind, activation=main.activation, size=tuple(out.shape[-2:]), field=window)  # type: ignore[arg-type]
 
     def entered(self, name: str, has_children: bool, inputs: Any) -> None:
@@ -258,18 +259,6 @@ def _watch_modules(module: nn.Module, tracer: _Tracer) -> Iterator[None]:
             handle.remove()
 
 
-def _slid(before: ReceptiveField, kernel: Any, stride: Any, padding: Any, dilation: Any) -> ReceptiveField:
-    """The receptive field after a sliding window (Araujo et al., "Computing receptive fields", Distill 2019)."""
-    k, s, p, d = _pair(kernel), _pair(stride), _pair(padding), _pair(dilation)
-    jump = before.jump
-    return ReceptiveField(
-        size=_both(lambda i: before.size[i] + (k[i] - 1) * d[i] * jump[i]),
-        jump=_both(lambda i: jump[i] * s[i]),
-        start=(before.start[0] - p[0] * jump[0], before.start[1] - p[1] * jump[1]),
-        whole=before.whole,
-    )
-
-
 def _padded(base: Note, args: Any, out: Tensor) -> Note:
     pads = [*args[1], 0, 0, 0, 0]
     channels_last = tuple(args[0].shape[1:3]) == base.size
@@ -278,27 +267,6 @@ def _padded(base: Note, args: Any, out: Tensor) -> Note:
     jump, start = base.field.jump, base.field.start
     moved = replace(base.field, start=(start[0] - top * jump[0], start[1] - left * jump[1]))
     return replace(base, size=tuple(size), field=moved)  # type: ignore[arg-type]
-
-
-def _join(fields: list[ReceptiveField]) -> ReceptiveField:
-    """The smallest window that holds all windows."""
-    start = (min(f.start[0] for f in fields), min(f.start[1] for f in fields))
-    ends = [max(f.start[i] + f.size[i] for f in fields) for i in (0, 1)]
-    return ReceptiveField(
-        size=_both(lambda i: round(ends[i] - start[i])),
-        jump=_both(lambda i: max(f.jump[i] for f in fields)),
-        start=start,
-        whole=any(f.whole for f in fields),
-    )
-
-
-def _both(rule: Callable[[int], int]) -> tuple[int, int]:
-    return rule(0), rule(1)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    values = list(value) if isinstance(value, (list, tuple)) else [value]
-    return (int(values[0]), int(values[-1]))
 
 
 def _layout(tensor: Tensor, note: Note) -> Layout | None:
