@@ -30,7 +30,7 @@ def test_maps_and_logits_of_the_embedded_network_agree() -> None:
         ):
             apart = np.abs(a.map - b.map)
             # A unit within one rounding of ReLU6's corners may fall the other way, which changes its whole receptive
-            # field a little; which units do depends on the machine and its threads. Folding itself is held to 1e-9 below.
+            # field a little; which units do depends on machine and threads. The next test has no such excuse.
             assert apart.mean() < 1e-3
             assert apart.max() < 5e-2
 
