@@ -26,8 +26,26 @@ from .images import ImageSource
 HALF_SCALE = 1024.0
 
 
+class _Pass:
+    """What evidence and a recording both say of their forward pass."""
+
+    classifier: Classifier
+    x: Tensor
+    logits: Tensor
+
+    @property
+    def probabilities(self) -> Tensor:
+        """N×C softmax of the logits."""
+        return self.logits.softmax(1)
+
+    @cached_property
+    def pictures(self) -> list[np.ndarray]:
+        """What the network saw: h×w×3 uint8 each."""
+        return self.classifier.pictures(self.x)
+
+
 @dataclass(frozen=True)
-class Evidence:
+class Evidence(_Pass):
     """What one pass leaves for one target: per tap the activation A and the gradient g = ∂y/∂A.
 
     Attributes:
@@ -66,16 +84,6 @@ class Evidence:
             scores=self.scores[one],
         )
 
-    @property
-    def probabilities(self) -> Tensor:
-        """N×C softmax of the logits."""
-        return self.logits.softmax(1)
-
-    @cached_property
-    def pictures(self) -> list[np.ndarray]:
-        """What the network saw: h×w×3 uint8 each."""
-        return self.classifier.pictures(self.x)
-
     def at(self, name: str) -> tuple[Tensor, Tensor]:
         """(A, g) of a stage or tap name, each N×K×h×w."""
         tap = self.stages.get(name, name)
@@ -84,7 +92,7 @@ class Evidence:
         return self.activations[tap], self.gradients[tap]
 
 
-class Recording:
+class Recording(_Pass):
     """One forward pass whose graph is kept, so that every further target costs one backward pass only.
 
     Use as a context manager (or call `close()`) to free the graph. Made by `record`.
@@ -107,16 +115,6 @@ class Recording:
     def close(self) -> None:
         """Free the graph. The activations stay; further targets need a new recording."""
         self._sites, self._y = {}, self._y.detach()
-
-    @property
-    def probabilities(self) -> Tensor:
-        """N×C softmax of the logits."""
-        return self.logits.softmax(1)
-
-    @cached_property
-    def pictures(self) -> list[np.ndarray]:
-        """What the network saw: h×w×3 uint8 each."""
-        return self.classifier.pictures(self.x)
 
     def evidence(self, target: Target = None, *, last: bool = False) -> Evidence:
         """The evidence for one target: one backward pass from its score to the shallowest tap.
