@@ -13,7 +13,7 @@ from ..errors import choose
 from ..evidence import Evidence
 from .catalogue import Method, find
 from .fusion import Plan, gate_stage
-from .gradient import ungridded
+from .gradient import handled, layercam, ungridded
 
 
 def default_stages(evidence: Evidence, method: str | Method = "layercam") -> list[str]:
@@ -74,6 +74,18 @@ def one_map(evidence: Evidence, method: Method, tap: Tap, gradient: str, next_la
     else:
         made = method.function(A, ungridded(g, tap.pooled_by) if next_layer else g, gradient)
     return np.ascontiguousarray(made.float().cpu().numpy())
+
+
+def channel_map(evidence: Evidence, stage: str, channel: int, gradient: str = "positive") -> np.ndarray:
+    """One channel's part of a LayerCAM map, ReLU(h(g_k) ⊙ A_k): h×w float32, of an evidence of one picture."""
+    A, g = (values[0, channel : channel + 1] for values in evidence.at(stage))
+    return np.ascontiguousarray(layercam(A, g, gradient).float().cpu().numpy())
+
+
+def channel_contributions(evidence: Evidence, stage: str, gradient: str = "positive") -> np.ndarray:
+    """What each channel of a stage contributes, Σ_ij h(g_k) ⊙ A_k: K float32, in units of the logit, to first order."""
+    A, g = (values[0] for values in evidence.at(stage))
+    return np.asarray((handled(g, gradient) * A).sum((1, 2)).float().cpu().numpy())
 
 
 def class_weights(evidence: Evidence, tap: Tap) -> Tensor:

@@ -17,8 +17,7 @@ from ..figures.colour import SEQUENTIAL, table
 from ..images import ImageSource, open_image
 from ..maps.catalogue import METHODS, Method, find
 from ..maps.fusion import PRESETS, Plan, shallow_stages
-from ..maps.gradient import handled
-from ..maps.stages import default_stages, one_map
+from ..maps.stages import channel_contributions, channel_map, default_stages, one_map
 
 Traits = dict[str, Any]
 ENLARGE = 2  # the picture is drawn at up to twice the network's input size, where it has that many pixels
@@ -100,11 +99,10 @@ class Scene:
         The contribution of channel k is Σ_ij h(g_k) ⊙ A_k (in units of the logit, to first order); its share is
         taken of the sum over all channels that contribute positively.
         """
-        A, g = (t[0] for t in self.evidence.at(stage))
         order, contributions = self._ranked(stage, sign)
         rank = min(max(rank, 0), len(order) - 1)
         k = int(order[rank])
-        values = torch.relu(handled(g[k], sign) * A[k]).float().cpu().numpy()
+        values = channel_map(self.evidence, stage, k, sign)
         speaking = float(np.maximum(contributions, 0).sum())
         share = float(contributions[k]) / speaking if speaking > 0 else 0.0
         words = f"{share_text(share)} of what speaks for the class" if share >= 0 else "speaks against the class"
@@ -124,8 +122,7 @@ class Scene:
     def _ranked(self, stage: str, sign: str) -> tuple[np.ndarray, np.ndarray]:
         """Channels from most to least contributing, and all contributions; kept, for the slider."""
         if (stage, sign) not in self.orders:
-            A, g = (t[0] for t in self.evidence.at(stage))
-            contributions = (handled(g, sign) * A).sum((1, 2)).float().cpu().numpy()
+            contributions = channel_contributions(self.evidence, stage, sign)
             self.orders[stage, sign] = (np.argsort(-contributions, kind="stable"), contributions)
         return self.orders[stage, sign]
 
