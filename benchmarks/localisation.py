@@ -19,7 +19,7 @@ import torch
 
 import camwidgets
 from camwidgets.evidence import Evidence
-from camwidgets.maps.catalogue import METHODS
+from camwidgets.maps.catalogue import evidence_methods
 from camwidgets.maps.fusion import PRESETS, Plan, fuse, gate_stage
 from camwidgets.maps.stages import one_map
 
@@ -85,8 +85,8 @@ class Score:
 def lines(stages: Sequence[str]) -> list[Line]:
     """Every line of the table for a network with these stages."""
     made = []
-    for method in METHODS.values():
-        if method.needs == "gap head":  # defined at the last stage only, where Grad-CAM is the same map
+    for method in evidence_methods().values():
+        if "gap head" in method.needs:  # defined at the last stage only, where Grad-CAM is the same map
             continue
         signs = ("positive", "signed") if method.name == "layercam" else (method.gradient,)
         for sign in signs:
@@ -105,12 +105,12 @@ def lines(stages: Sequence[str]) -> list[Line]:
 def raw_maps(evidence: Evidence) -> StageMaps:
     """Every map that any line needs, of one picture's evidence."""
     found: StageMaps = {}
-    for method in METHODS.values():
-        if method.needs == "gap head":
+    for method in evidence_methods().values():
+        if "gap head" in method.needs:
             continue
         for sign in {method.gradient, "signed"}:
             found[method.name, sign] = {s: one_map(evidence, method, tap, sign) for s, tap in evidence.stages.items()}
-    layercam = METHODS["layercam"]
+    layercam = evidence_methods()["layercam"]
     next_layer = {s: one_map(evidence, layercam, tap, "positive", True) for s, tap in evidence.stages.items()}
     found["layercam", "next layer"] = next_layer
     return found

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from .classifiers.checks import check_finite
 from .classifiers.classifier import Classifier, Target
+from .classifiers.guards import undisturbed
 from .evidence import Evidence, capture
 from .images import ImageSource, picture_hash
-from .maps.catalogue import find
-from .maps.fusion import fuse, make_plan
+from .maps.catalogue import find, find_evidence
+from .maps.enhance import Enhancement, enhanced
+from .maps.fusion import Plan, fuse, make_plan
+from .maps.method import Method, Request
+from .maps.passes import Passes, Progress
+from .maps.recipe import Recipe, chosen_stages, enhancement, fused_map, maps_of, refuse
 from .maps.stages import default_stages, flat_reason, ordered, sign_of, stage_maps
 
 FORMAT = 1  # of a saved explanation; raised when the files change their meaning
@@ -112,7 +121,7 @@ class Explanation:
 def explain(
     classifier: Classifier,
     image: ImageSource,
-    method: str = "layercam",
+    method: str | Method = "layercam",
     target: Target = None,
     stages: Iterable[str] | None = None,
     gradient: str | None = None,
@@ -120,19 +129,29 @@ def explain(
     scale: str = "tanh",
     reduce: str = "max",
     preset: str | None = None,
+    *,
+    enhance: bool | Enhancement = False,
+    batch: int | None = None,
+    progress: Progress | None = None,
+    **parameters: Any,
 ) -> Any:
-    """Where does the classifier look? One forward pass, one truncated backward pass, one map.
+    """Where does the classifier look? For the gradient family one forward pass, one truncated backward pass, one map.
 
     Args:
         classifier: from `load` or `wrap`.
         image: path, PIL picture, H×W×3 uint8 array, or preprocessed 1×3×H×W tensor. A list, or a batch of N > 1, gives
             a list of explanations.
-        method: a name of `camwidgets.methods()`. target: class index, label, callable on the logits; None = top class.
+        method: a name of `camwidgets.methods()`, or a `Method` of your own. target: class index, label, callable on
+            the logits; None = top class.
         stages: names such as ["S3", "S5"]; None = the deepest (Grad-CAM …) or the three deepest (LayerCAM …).
         gradient: "positive", "signed", "absolute" or "negative"; None = as published for the method (LayerCAM:
             positive; Grad-CAM: signed).
         gamma, scale, reduce: fusion of stages as in [000] 3.9 (see `maps.fusion.Plan`).
         preset: "paper", "official-script", "torchcam", "pytorch-grad-cam" or "gated" in place of scale and reduce.
+        enhance: sliding-window enhancement (`maps.enhance.Enhancement` to set windows) around the method.
+        batch: pictures a forward pass where there are many; None = as memory allows. The map does not depend on it.
+        progress: called with (done, total) where there are many passes; whatever it raises ends the work.
+        parameters: of the method, as `print(camwidgets.methods()["rise"].about())` lists them.
     Raises:
         ValueError, TypeError: something given is not valid; the sentence says what would be.
 
@@ -145,47 +164,91 @@ def explain(
     found = find(method)
     plan = make_plan(gamma, scale, reduce, preset)
     sign_of(found, gradient)
-    chosen = list(classifier.select("stages" if stages is None else stages))
-    names = chosen[-found.depth :] if stages is None else chosen
+    how = Recipe(found, plan, gradient, found.check(parameters), enhancement(enhance))
     if isinstance(target, (list, tuple)):
         raise ValueError(f"explain takes one target, not {len(target)}; use capture for several")
-    evidence = capture(classifier, image, target, taps=names)
-    made = [explain_evidence(evidence[i], found.name, names, gradient, plan) for i in range(len(evidence))]
+    classifier.check_target(target)
+    names = chosen_stages(classifier, found, stages)
+    x = classifier.preprocess(image)
+    if found.kind == "evidence" and how.enhancement is None:
+        evidence = capture(classifier, x, target, taps=names)
+        made = [explain_evidence(evidence[i], found, names, gradient, plan) for i in range(len(evidence))]
+    else:
+        passes = Passes(batch, progress=progress)
+        made = [run(classifier, x[i : i + 1], target, names, how, passes.step(i, len(x))) for i in range(len(x))]
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
 
 
 def explain_evidence(
     evidence: Evidence,
-    method: str = "layercam",
+    method: str | Method = "layercam",
     stages: Iterable[str] | None = None,
     gradient: str | None = None,
-    plan: Any = None,
+    plan: Plan | None = None,
 ) -> Explanation:
     """The explanation of one picture from evidence that is there already: no pass through the network."""
-    found = find(method)
+    found = find_evidence(method)
     plan = plan or make_plan()
     names = ordered(evidence, default_stages(evidence, found) if stages is None else stages)
     maps = stage_maps(evidence, found, gradient, names, plan)
-    classifier, size = evidence.classifier, (int(evidence.x.shape[2]), int(evidence.x.shape[3]))
+    classifier = evidence.classifier
+    size = (int(evidence.x.shape[2]), int(evidence.x.shape[3]))
     fused = fuse(maps, size, plan, list(classifier.stages) or names)
-    target = evidence.targets[0]
-    picture = evidence.pictures[0]
+    taps = {name: str(evidence.stages[name]) for name in maps}
+    how = Recipe(found, plan, gradient)
+    return _explanation(classifier, evidence.pictures[0], evidence.targets[0], evidence.logits[0],
+                        float(evidence.scores[0]), maps, fused, _reason(evidence, maps, fused),
+                        how.as_dict() | {"taps": taps, "passes": {"forward": 1, "backward": 1}})  # fmt: skip
+
+
+def run(
+    classifier: Classifier, x: Tensor, target: Target, names: list[str], how: Recipe, passes: Passes
+) -> Explanation:
+    """The explanation of one preprocessed picture by a recipe that runs the network, or is enhanced."""
+    refuse(how.method, classifier)
+    clock = time.perf_counter()
+    with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
+        logits = classifier.logits(x)[0].float()
+    check_finite(logits, classifier.name)
+    passes.counts.forward += 1
+    before = replace(passes.counts)
+    wanted = target if callable(target) else classifier.index(int(logits.argmax()) if target is None else target)
+    request = Request(classifier, x, wanted, passes)
+    if how.enhancement is None:
+        maps = maps_of(how, request, names)
+        fused = fuse(maps, request.size, how.plan, list(classifier.stages) or names)
+    else:
+        fused = enhanced(lambda one: fused_map(how, one, names), request, how.enhancement)
+        maps = {"input": fused}
+    counts = passes.counts
+    made = how.as_dict() | {
+        "taps": {name: str(classifier.stages[name]) for name in names if how.method.kind != "picture"},
+        "passes": {"forward": counts.forward - before.forward + 1, "backward": counts.backward - before.backward},
+        "seconds": round(time.perf_counter() - clock, 4),
+    }
+    score = float(request.y(logits[None])[0])
+    shown = wanted if isinstance(wanted, int) else getattr(wanted, "__name__", type(wanted).__name__)
+    reason = None if np.ptp(fused) > 0 else f"flat: {how.method.title} is the same everywhere"
+    return _explanation(classifier, classifier.pictures(x)[0], shown, logits, score, maps, fused, reason, made)
+
+
+def _explanation(
+    classifier: Classifier, picture: np.ndarray, target: int | str, logits: Tensor, score: float,
+    maps: dict[str, np.ndarray], fused: np.ndarray, reason: str | None, made: dict[str, Any],
+) -> Explanation:  # fmt: skip
+    known = isinstance(target, int)
     return Explanation(
         map=fused,
         stage_maps=maps,
         target=target,
-        label=classifier.labels[target] if isinstance(target, int) else str(target),
-        score=float(evidence.scores[0]),
-        probability=float(evidence.probabilities[0, target]) if isinstance(target, int) else None,
-        reason=_reason(evidence, maps, fused),
+        label=classifier.labels[int(target)] if known else str(target),
+        score=score,
+        probability=float(logits.softmax(0)[int(target)]) if known else None,
+        reason=reason,
         picture=picture,
-        made_by={
-            "method": found.name,
-            "title": found.title,
-            "gradient": sign_of(found, gradient),
-            "plan": plan.as_dict(),
+        made_by=made
+        | {
             "model": classifier.name,
-            "taps": {name: str(evidence.stages[name]) for name in maps},
             "weights_sha256": classifier.weights_hash(),
             "picture_sha256": picture_hash(picture),
         },
@@ -195,7 +258,12 @@ def explain_evidence(
 def caption(title: str, stages: list[str], made: dict[str, Any]) -> str:
     """One line that says how a map was made."""
     plan = made.get("plan", {})
-    parts = [title, "+".join(reversed(stages)), f"{made.get('gradient', '?')} gradient"]
+    parts = [title] if stages == ["input"] else [title, "+".join(reversed(stages))]
+    parts += [f"{made['gradient']} gradient"] if made.get("gradient") else []
+    parts += [f"{name}={value}" for name, value in made.get("parameters", {}).items()]
+    parts += ["enhanced"] if made.get("enhancement") else []
+    if stages == ["input"]:
+        return " · ".join(parts)
     if plan.get("name") not in (None, "paper", "custom"):
         parts.append(f"preset {plan['name']}")
     elif len(stages) > 1 or plan.get("scale") != "tanh":

@@ -19,7 +19,7 @@ import camwidgets
 from camwidgets import Explanation, capture, explain, wrap
 from camwidgets.explanation import explain_evidence
 from camwidgets.figures.colour import coloured, table
-from camwidgets.maps import PRESETS, box, make_plan, methods
+from camwidgets.maps import PRESETS, box, evidence_methods, make_plan
 from camwidgets.maps.regions import iou
 from tests.nets import Small, hooks, picture, settled, small, state
 
@@ -50,14 +50,15 @@ def coffee(lite0: camwidgets.Classifier) -> Explanation:
 
 def test_the_signature() -> None:
     parameters = inspect.signature(explain).parameters
-    assert list(parameters) == [
+    by_place = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert by_place == [
         "classifier", "image", "method", "target", "stages", "gradient", "gamma", "scale", "reduce", "preset",
     ]  # fmt: skip
+    assert list(parameters)[len(by_place) :] == ["enhance", "batch", "progress", "parameters"]
     defaults = {name: p.default for name, p in parameters.items()}
     assert defaults["method"] == "layercam"
     assert (defaults["gamma"], defaults["scale"], defaults["reduce"]) == (2.0, "tanh", "max")
     assert defaults["target"] is defaults["stages"] is defaults["preset"] is None
-    assert all(p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters.values())
 
 
 def test_the_defaults_are_layercam_with_positive_gradients_as_in_the_paper() -> None:
@@ -115,7 +116,7 @@ def test_repr_says_what_was_seen_and_how(coffee: Explanation) -> None:
     assert "\n" not in text
 
 
-@pytest.mark.parametrize("method", list(methods()))
+@pytest.mark.parametrize("method", list(evidence_methods()))
 @pytest.mark.parametrize("preset", [None, *PRESETS])
 def test_every_method_with_every_preset(method: str, preset: str | None) -> None:
     classifier = small()
@@ -165,7 +166,7 @@ def test_any_tap_by_name() -> None:
 def test_the_network_runs_once() -> None:
     classifier = wrap(settled(Counted()).eval(), input_size=16)
     classifier.stages  # noqa: B018 - the trace is a pass of its own, once
-    for method in methods():
+    for method in evidence_methods():
         if method == "cam":
             classifier.gap_weights()  # found by a pass of its own, once
         Counted.passes = 0
@@ -504,6 +505,6 @@ def test_evidence_refuses_what_was_not_recorded() -> None:
 
 def test_no_hook_is_left() -> None:
     classifier = small()
-    for method in methods():
+    for method in evidence_methods():
         explain(classifier, picture(), method)
     assert hooks(classifier.module) == 0

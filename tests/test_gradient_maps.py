@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import camwidgets
-from camwidgets.maps import METHODS, methods
+from camwidgets.maps import evidence_methods, methods
 from camwidgets.maps.gradient import (
     SIGNS,
     cam,
@@ -213,8 +213,8 @@ def test_cam_needs_a_head_of_pooling_and_one_layer() -> None:
 def test_batched_and_single_maps_agree() -> None:
     generator = torch.Generator().manual_seed(0)
     a, g = torch.rand(2, 3, 5, 4, 6, generator=generator), torch.randn(2, 3, 5, 4, 6, generator=generator)
-    for method in METHODS.values():
-        if method.needs == "gradients":
+    for method in evidence_methods().values():
+        if "gradients" in method.needs:
             whole = method.function(a, g)
             assert whole.shape == (2, 3, 4, 6)
             assert float(whole.min()) >= 0
@@ -222,11 +222,11 @@ def test_batched_and_single_maps_agree() -> None:
 
 
 def test_map_functions_leave_what_they_are_given_alone() -> None:
-    for method in METHODS.values():
+    for method in evidence_methods().values():
         for sign in method.signs:
             a, g = torch.rand(5, 4, 6), torch.randn(5, 4, 6)
             copies = a.clone(), g.clone()
-            given = (a, a.mean((1, 2))) if method.needs == "gap head" else (a, g, sign)
+            given = (a, a.mean((1, 2))) if "gap head" in method.needs else (a, g, sign)
             method.function(*given)
             assert torch.equal(a, copies[0])
             assert torch.equal(g, copies[1])
@@ -246,7 +246,7 @@ def test_ungridded() -> None:
 
 def test_the_catalogue() -> None:
     known = methods()
-    assert list(known) == ["layercam", "gradcam", "gradcam++", "xgradcam", "normgrad", "cam"]
+    assert list(known)[:6] == ["layercam", "gradcam", "gradcam++", "xgradcam", "normgrad", "cam"]
     assert known["layercam"].gradient == "positive"
     assert known["gradcam"].gradient == "signed"
     text = repr(known)

@@ -7,12 +7,17 @@ signs: "positive" ReLU(g), "signed" g, "absolute" |g|, "negative" ReLU(−g) (wh
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import choose
+from .method import Method
+
+if TYPE_CHECKING:
+    from ..classifiers.classifier import Classifier
 
 SIGNS: dict[str, Callable[[Tensor], Tensor]] = {
     "positive": torch.relu,
@@ -118,3 +123,43 @@ def ungridded(g: Tensor, pooled_by: int) -> Tensor:
     pooled = F.avg_pool2d(flat, pooled_by) * pooled_by**2
     up = F.interpolate(pooled, (height, width), mode="bilinear", align_corners=True)
     return up.reshape(g.shape)
+
+
+def _no_gap_head(classifier: Classifier) -> str | None:
+    if classifier.gap_weights() is not None:
+        return None
+    return (
+        f"CAM needs a network that ends in global average pooling and one linear layer; {classifier.name} does not. "
+        f"Grad-CAM is the same map where CAM is defined"
+    )
+
+
+_SIGNS = tuple(SIGNS)
+_NEEDS = ("gradients",)
+METHODS = (
+    Method(
+        "layercam", "LayerCAM", layercam, "ReLU(Σ_k ReLU(g_k) ⊙ A_k)",
+        "Jiang et al., IEEE TIP 2021, eq. 6–8", gradient="positive", signs=_SIGNS, depth=3, needs=_NEEDS,
+    ),
+    Method(
+        "gradcam", "Grad-CAM", gradcam, "ReLU(Σ_k mean(g_k) A_k)",
+        "Selvaraju et al., ICCV 2017, eq. 1–2", gradient="signed", signs=_SIGNS, needs=_NEEDS,
+    ),
+    Method(
+        "gradcam++", "Grad-CAM++", gradcam_pp, "ReLU(Σ_k Σ_ij(α ReLU(g)) A_k), α = g²/(2g² + ΣA g³)",
+        "Chattopadhay et al., WACV 2018, eq. 19", gradient="positive", signs=_SIGNS, needs=_NEEDS,
+    ),
+    Method(
+        "xgradcam", "XGrad-CAM", xgradcam, "ReLU(Σ_k (Σ_ij g_k A_k / Σ_ij A_k) A_k)",
+        "Fu et al., BMVC 2020, eq. 7", gradient="signed", signs=_SIGNS, needs=_NEEDS,
+    ),
+    Method(
+        "normgrad", "NormGrad", normgrad, "‖g_ij‖ · ‖A_ij‖",
+        "Rebuffi et al., CVPR 2020, eq. 6", gradient="signed", signs=_SIGNS, depth=3, needs=_NEEDS,
+    ),
+    Method(
+        "cam", "CAM", cam, "ReLU(Σ_k W_ck A_k)",
+        "Zhou et al., CVPR 2016, eq. 2", gradient="signed", signs=("signed",), needs=("gap head",),
+        unfit=_no_gap_head,
+    ),
+)  # fmt: skip

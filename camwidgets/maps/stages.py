@@ -11,15 +11,15 @@ from torch import Tensor
 from ..classifiers.taps import Tap
 from ..errors import choose
 from ..evidence import Evidence
-from .catalogue import Method, find
+from .catalogue import find, find_evidence
 from .fusion import Plan, gate_stage
 from .gradient import handled, layercam, ungridded
+from .method import Method
 
 
 def default_stages(evidence: Evidence, method: str | Method = "layercam") -> list[str]:
     """The stages a method uses unless told otherwise: the deepest (Grad-CAM …) or the three deepest (LayerCAM …)."""
-    depth = (find(method) if isinstance(method, str) else method).depth
-    return list(evidence.stages)[-depth:]
+    return list(evidence.stages)[-find(method).depth :]
 
 
 def stage_maps(
@@ -36,7 +36,7 @@ def stage_maps(
         stages: None = the method's own choice (`default_stages`).
         plan: decides whether gradients are taken from the next layer, and which stage is a signed gate.
     """
-    found = find(method) if isinstance(method, str) else method
+    found = find_evidence(method)
     sign = sign_of(found, gradient)
     names = ordered(evidence, default_stages(evidence, found) if stages is None else stages)
     gate = gate_stage(names, plan) if plan else None
@@ -51,6 +51,8 @@ def sign_of(method: Method, gradient: str | None) -> str:
     """The handling of gradient signs: the one given, if the method can take it, or its published one."""
     if gradient is None:
         return method.gradient
+    if not method.signs:
+        raise ValueError(f"{method.title} handles no gradient signs; {gradient!r} was given")
     return choose(f"gradient handling for {method.name}", gradient, method.signs)
 
 
@@ -69,7 +71,7 @@ def one_map(evidence: Evidence, method: Method, tap: Tap, gradient: str, next_la
     if len(evidence) != 1:
         raise ValueError(f"maps are made picture by picture; this evidence holds {len(evidence)}: take evidence[i]")
     A, g = evidence.activations[tap][0], evidence.gradients[tap][0]
-    if method.needs == "gap head":
+    if "gap head" in method.needs:
         made = method.function(A, class_weights(evidence, tap))
     else:
         made = method.function(A, ungridded(g, tap.pooled_by) if next_layer else g, gradient)

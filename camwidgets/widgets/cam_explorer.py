@@ -13,7 +13,7 @@ from ..classifiers.classifier import Classifier
 from ..classifiers.registry import EMBEDDED
 from ..errors import unknown
 from ..explanation import Explanation, explain_evidence
-from ..maps.catalogue import METHODS
+from ..maps.catalogue import find_evidence
 from ..maps.fusion import PRESETS, make_plan
 from . import assets
 from .asking import Asking
@@ -75,7 +75,7 @@ class CamExplorer(Asking):
         for name, value in options.items():
             setattr(self, name, value)
         if "gradient" not in options:
-            self.gradient = METHODS[self.method].gradient
+            self.gradient = find_evidence(self.method).gradient
         self.on_msg(self._hear)
         self._ready = True
         self._submit()

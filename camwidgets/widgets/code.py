@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..maps.catalogue import Method
+from ..maps.method import Method
 
 
 def view_code(classifier: str, image: str, method: Method, target: tuple[int, str], view: Mapping[str, Any]) -> str:

@@ -15,8 +15,9 @@ from ..classifiers.preprocessing import Preprocessing
 from ..evidence import Evidence
 from ..figures.colour import SEQUENTIAL, table
 from ..images import ImageSource, open_image
-from ..maps.catalogue import METHODS, Method, find
+from ..maps.catalogue import evidence_methods, find_evidence
 from ..maps.fusion import PRESETS, Plan, shallow_stages
+from ..maps.method import Method
 from ..maps.stages import channel_contributions, channel_map, default_stages, one_map
 
 Traits = dict[str, Any]
@@ -134,14 +135,14 @@ def make_scene(
 
     `source` is the picture as opened by the user, for a crisper view; without it the network's own view is drawn.
     """
-    found = find(method)
+    found = find_evidence(method)
     maps = {}
     for sign in found.signs:
         for stage, tap in evidence.stages.items():
-            if found.needs == "gap head" and stage != list(evidence.stages)[-1]:
+            if "gap head" in found.needs and stage != list(evidence.stages)[-1]:
                 continue
             maps[sign, stage, False] = one_map(evidence, found, tap, sign)
-            if tap.pooled_by > 1 and found.needs == "gradients":
+            if tap.pooled_by > 1 and "gradients" in found.needs:
                 maps[sign, stage, True] = one_map(evidence, found, tap, sign, next_layer=True)
     return Scene(evidence, found, maps, crisp(evidence, source), name, number)
 
@@ -165,7 +166,8 @@ def menus() -> Traits:
     plain = replace(Plan(), name="custom").as_dict()
     return {
         "_methods": [
-            {"value": method.name, "text": method.title, "sign": method.gradient} for method in METHODS.values()
+            {"value": method.name, "text": method.title, "sign": method.gradient}
+            for method in evidence_methods().values()
         ],
         "_presets": {"": plain, **{name: plan.as_dict() for name, plan in PRESETS.items()}},
         "_palettes": list(SEQUENTIAL),

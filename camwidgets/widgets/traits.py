@@ -12,7 +12,7 @@ from anywidget import AnyWidget
 from ..errors import unknown
 from ..figures.colour import SEQUENTIAL
 from ..figures.overlay import BLENDS
-from ..maps.catalogue import find
+from ..maps.catalogue import find_evidence
 from ..maps.fusion import PRESETS, REDUCTIONS, SCALES
 from ..maps.gradient import SIGNS
 
@@ -106,7 +106,7 @@ class ExplorerTraits(AnyWidget):
     @t.validate("method")
     def _method_name(self, proposal: Any) -> str:
         try:
-            return find(proposal.value).name
+            return find_evidence(proposal.value).name
         except ValueError as error:
             raise BadValue(str(error)) from None
 
