@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,7 @@ from .tree import Decomposition, Node, decision_of
 
 REMOVALS = ("zero", "mean")
 Which = Node | int | tuple[str, int]
+Edit = Callable[[Tensor], Tensor]  # N×K×h×w activations to what stands in their place
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,10 @@ def ablate(
     )  # fmt: skip
 
 
-def without(classifier: Classifier, x: Tensor, fills: Mapping[Tap, Mapping[int, float]]) -> Tensor:
-    """N×C logits of the input `x` with channels replaced: tap → {channel: value}. One forward pass."""
+def without(classifier: Classifier, x: Tensor, fills: Mapping[Tap, Mapping[int, float] | Edit]) -> Tensor:
+    """N×C logits of the input `x` with channels replaced: tap → {channel: value}, or tap → a function of its N×K×h×w
+    activations (not in place). One forward pass.
+    """
     remover = _Remover(fills)
     with (
         classifier.lock,
@@ -149,7 +152,7 @@ def without(classifier: Classifier, x: Tensor, fills: Mapping[Tap, Mapping[int, 
 class _Remover(TorchFunctionMode):
     """Hooks that overwrite channels at several taps of one pass; what the network computed is left as it is."""
 
-    def __init__(self, fills: Mapping[Tap, Mapping[int, float]]) -> None:
+    def __init__(self, fills: Mapping[Tap, Mapping[int, float] | Edit]) -> None:
         super().__init__()
         self.fills = fills
         self.calls: Counter[str] = Counter()
@@ -178,8 +181,11 @@ class _Remover(TorchFunctionMode):
 
     def replaced(self, out: Tensor, tap: Tap) -> Tensor:
         self.done.add(tap)
+        fill = self.fills[tap]
+        if not isinstance(fill, Mapping):
+            return fill(out) if tap.layout == "channels-first" else fill(out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         out = out.clone()
-        for channel, value in self.fills[tap].items():
+        for channel, value in fill.items():
             out[(slice(None), channel) if tap.layout == "channels-first" else (..., channel)] = value
         return out
 
