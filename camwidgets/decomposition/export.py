@@ -15,6 +15,7 @@ from PIL import Image
 from ..classifiers.classifier import Classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, record
+from .naming import Dissection
 from .tree import Decomposition, How, Node
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ def save(tree: Decomposition, folder: str | Path) -> Path:
         "stages": {name: str(tap) for name, tap in tree.stages.items()},
         "nodes": [_without_nan(node) for node in nodes],
         "edges": [[parent, child, share] for (parent, child), share in tree.edges.items()],
+        "names": None if tree.names is None else tree.names.to_json(),
     }  # fmt: skip
     (folder / "tree.json").write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False), "utf-8")
     arrays: dict[str, Any] = {f"attention_{n.id}": n.attention for n in tree.nodes.values()}
@@ -93,6 +95,8 @@ def load(folder: str | Path, classifier: Classifier | None = None) -> Decomposit
     tree = Decomposition(evidence, stages, How(**content["how"]), content)
     for row in content["nodes"]:
         tree.nodes[row["id"]] = _node(row, arrays)
+    if content.get("names"):
+        tree.names = Dissection.load(content["names"])
     tree.edges = {(parent, child): share for parent, child, share in content["edges"]}
     return tree
 
@@ -120,7 +124,7 @@ def _node(row: dict[str, Any], arrays: dict[str, np.ndarray]) -> Node:
     )  # fmt: skip
 
 
-_FLOATS = frozenset({"contribution", "share", "class_share", "value", "completeness", "others"})
+_FLOATS = frozenset({"contribution", "share", "class_share", "value", "completeness", "others", "iou"})
 
 
 def _without_nan(row: dict[str, Any]) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,7 +63,7 @@ class PatchIndex:
     """
 
     def __init__(self, classifier: Classifier, folder: str | Path, store: str | Path | None = None) -> None:
-        self.classifier = classifier
+        self.classifier, self.name = classifier, str(folder)
         self.folder = Path(folder).expanduser().resolve()
         if not self.folder.is_dir():
             raise NotADirectoryError(f"no folder of pictures at {str(folder)!r}")
@@ -90,11 +92,7 @@ class PatchIndex:
                 db.commit()
                 if progress is not None:
                     progress(len(files) - len(todo) + min(start + BATCH, len(todo)), len(files))
-            return int(
-                db.execute(
-                    "SELECT COUNT(*) FROM pictures WHERE error = '' AND instr(path, ?) = 1", (self._prefix(),)
-                ).fetchone()[0]
-            )
+        return len(self)
 
     def broken(self) -> dict[Path, str]:
         """Pictures that could not be read, and why."""
@@ -121,20 +119,35 @@ class PatchIndex:
         best = sorted(best, key=lambda item: (-item[0], item[2]))[:count]
         return [self._patch(site, *item) for item in best]
 
-    def histogram(self, tap: str, channel: int, bins: int = 32) -> tuple[np.ndarray, np.ndarray]:
-        """Counts and edges of a channel's largest response per picture, over the whole folder."""
+    def peaks(self, tap: str, channel: int) -> np.ndarray:
+        """A channel's largest response in each picture of the index, in no particular order."""
         site = self._site(tap, channel)
         with self._open() as db:
             rows = db.execute(
-                "SELECT peaks FROM responses WHERE tap = ? AND instr(path, ?) = 1", (str(site), self._prefix())
+                "SELECT substr(peaks, ?, 4) FROM responses WHERE tap = ? AND instr(path, ?) = 1",
+                (4 * channel + 1, str(site), self._prefix()),
             )
-            values = np.array([np.frombuffer(peaks, "<f4")[channel] for (peaks,) in rows])
-        counts, edges = np.histogram(values, bins)
+            return np.array([np.frombuffer(peak, "<f4")[0] for (peak,) in rows], np.float32)
+
+    def histogram(self, tap: str, channel: int, bins: int = 32) -> tuple[np.ndarray, np.ndarray]:
+        """Counts and edges of a channel's largest response per picture, over the whole folder."""
+        counts, edges = np.histogram(self.peaks(tap, channel), bins)
         return counts, edges
+
+    def __len__(self) -> int:
+        """How many pictures it holds."""
+        with self._open() as db:
+            wanted = "SELECT COUNT(*) FROM pictures WHERE error = '' AND instr(path, ?) = 1"
+            return int(db.execute(wanted, (self._prefix(),)).fetchone()[0])
+
+    def missing(self) -> int:
+        """How many pictures `build` would look at: new ones and changed ones."""
+        with self._open() as db:
+            return len(self._changed(db, self._pictures()))
 
     def crop(self, patch: Patch) -> Image.Image:
         """The patch itself: the window of the picture, as the network saw it, that the response could see."""
-        x = self.classifier.preprocess(patch.path)
+        x = self.classifier.preprocess(self._read(patch.path))
         return Image.fromarray(self.classifier.pictures(x)[0]).crop(patch.window)
 
     # ------------------------------------------------------------------------------------------------ the file
@@ -166,7 +179,7 @@ class PatchIndex:
         """The files to look at; rows of files that have gone or changed are removed."""
         rows = db.execute("SELECT path, size, time FROM pictures WHERE instr(path, ?) = 1", (self._prefix(),))
         known = {path: (size, time) for path, size, time in rows}
-        now = {str(path): _stamp(path) for path in files}
+        now = {str(path): self._stamp(path) for path in files}
         for path in [p for p in known if now.get(p) != known[p]]:
             db.execute("DELETE FROM pictures WHERE path = ?", (path,))
             db.execute("DELETE FROM responses WHERE path = ?", (path,))
@@ -176,7 +189,7 @@ class PatchIndex:
     def _look(self, db: sqlite3.Connection, path: Path) -> None:
         error = ""
         try:
-            image = open_image(path)
+            image = open_image(self._read(path))
         except (ValueError, OSError) as problem:
             error = str(problem)
         else:
@@ -187,7 +200,16 @@ class PatchIndex:
                         "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
                         (str(tap), str(path), _bytes(peaks, "<f4"), _bytes(places, "<i4")),
                     )
-        db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", (str(path), *_stamp(path), error))
+        db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", (str(path), *self._stamp(path), error))
+
+    def _read(self, path: Path) -> Any:
+        """What `open_image` takes for a picture of the index."""
+        return path
+
+    def _stamp(self, path: Path) -> tuple[int, int]:
+        """Changes when the picture does."""
+        state = path.stat()
+        return state.st_size, state.st_mtime_ns
 
     def _prefix(self) -> str:
         return f"{self.folder}{os.sep}"
@@ -210,9 +232,51 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "camwidgets"
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
+class DatasetIndex(PatchIndex):
+    """A `PatchIndex` over a sequence of pictures that lie in no folder: arrays, PIL pictures, paths, pairs (picture,
+    label), or scenes with an `image`. Kept on disk as long as it lives; `Patch.path` is the picture's number.
+
+    Example:
+        >>> import camwidgets
+        >>> from camwidgets.datasets.toyworld import ToyWorld
+        >>> index = DatasetIndex(camwidgets.load("toy"), ToyWorld(seed=0, n=8))
+        >>> index.build(), int(str(index.top("S5", 3, count=1)[0].path)) < 8
+        (8, True)
+    """
+
+    def __init__(self, classifier: Classifier, pictures: Sequence[Any], name: str = "") -> None:
+        if not len(pictures):
+            raise ValueError("an empty data set was given to index")
+        self._data = pictures
+        self._home = tempfile.TemporaryDirectory(prefix="camwidgets-")  # goes with this object
+        super().__init__(classifier, self._home.name, self._home.name)
+        self.name = name or f"{len(pictures)} pictures"
+
+    def _pictures(self) -> list[Path]:
+        return [Path(f"{i:07d}") for i in range(len(self._data))]
+
+    def _read(self, path: Path) -> Any:
+        item = self._data[int(path.name)]
+        return item.image if hasattr(item, "image") else item[0] if isinstance(item, tuple) else item
+
+    def _stamp(self, path: Path) -> tuple[int, int]:
+        return 0, 0  # a data set does not change while it is held
+
+    def _prefix(self) -> str:
+        return ""
+
+
+def index_of(classifier: Classifier, source: Any) -> PatchIndex:
+    """An index over `source`: an index itself, a folder, or a sequence of pictures. Not built yet."""
+    if isinstance(source, PatchIndex):
+        if source.classifier.weights_hash() != classifier.weights_hash():
+            raise ValueError(f"the index given is of {source.classifier.name}, not of {classifier.name}")
+        return source
+    if isinstance(source, (str, Path)):
+        return PatchIndex(classifier, source)
+    if hasattr(source, "__len__") and hasattr(source, "__getitem__"):
+        return DatasetIndex(classifier, source)
+    raise TypeError(f"an index, a folder or a sequence of pictures is needed; got {type(source).__name__}")
 
 
 def _bytes(values: torch.Tensor, kind: str) -> bytes:

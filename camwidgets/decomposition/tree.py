@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from .naming import Dissection
+
 SIGNS = {"for": 1, "against": -1}
 
 
@@ -37,6 +39,7 @@ class Node:
         value: its own Z (pre-activation); NaN before it was decomposed, except for the root.
         completeness: Σ A / Z of its own decomposition; NaN before. others: share of Z that the shown children do not
             carry. members: channels merged into it. dead: why it cannot be decomposed further, or "".
+        concept, iou: what its channel is called ("wheel") and by how much overlap, where names are known (`named`).
         attention: h×w float32 map A_k of its tap (for the root: the class map Σ_k A_k of the deepest tap).
     """
 
@@ -56,6 +59,8 @@ class Node:
     others: float = math.nan
     members: tuple[int, ...] = ()
     dead: str = ""
+    concept: str = ""
+    iou: float = math.nan
     children: list[int] = field(default_factory=list)
     # Path-conditioned trees only: ∂y/∂F of this channel along its path, h×w.
     seed: torch.Tensor | None = field(default=None, repr=False)
@@ -71,7 +76,7 @@ class Node:
             "stage": self.stage, "tap": str(self.tap), "channel": self.channel, "y": self.y, "x": self.x,
             "contribution": self.contribution, "share": self.share, "class_share": self.class_share,
             "value": self.value, "completeness": self.completeness, "others": self.others,
-            "members": " ".join(map(str, self.members)), "dead": self.dead,
+            "members": " ".join(map(str, self.members)), "dead": self.dead, "concept": self.concept, "iou": self.iou,
         }  # fmt: skip
 
 
@@ -104,6 +109,7 @@ class Decomposition:
         self.edges: dict[tuple[int, int], float] = {}
         self.decomposer = Decomposer(evidence) if evidence is not None else None
         self._known: dict[tuple[str, int, int, int], int] = {}
+        self.names: Dissection | None = None
 
     def __repr__(self) -> str:
         kind = "path-conditioned" if self.how.conditional else "node-conditioned"
@@ -158,7 +164,34 @@ class Decomposition:
         """
         from .growth import expand
 
-        return expand(self, self.node(which), tap=tap, top=top, position=position, sign=sign)
+        children = expand(self, self.node(which), tap=tap, top=top, position=position, sign=sign)
+        self._name(children)
+        return children
+
+    def named(self, names: Dissection) -> Decomposition:
+        """Call its channels what a dissection of the same network calls them, new nodes too; returns self.
+
+        Raises:
+            ValueError: the dissection is of another network.
+
+        Example:
+            >>> import camwidgets
+            >>> from camwidgets.datasets.toyworld import ToyWorld
+            >>> from camwidgets.decomposition.naming import shipped
+            >>> classifier, train = camwidgets.load("toy"), ToyWorld(seed=4, n=10, classes=["train"])[0]
+            >>> tree = decompose(classifier, train.image, depth=2).named(shipped(classifier))
+            >>> "wheel" in {node.concept for node in tree.level("S4")}
+            True
+        """
+        names.check(self.made_by["weights_sha256"], self.made_by["model"])
+        self.names = names
+        self._name(self.nodes.values())
+        return self
+
+    def _name(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            found = self.names.name(node.tap, node.channel) if self.names and node.parent is not None else None
+            node.concept, node.iou = (found.concept, found.iou) if found else ("", math.nan)
 
     def collapse(self, which: Node | int) -> None:
         """Remove everything below a node (nodes with another parent stay)."""
