@@ -1,5 +1,5 @@
 // Words and files: the "made by" line, the keys, downloads.
-import { h } from "./controls.js";
+import { h, say } from "./controls.js";
 
 /** made by: LayerCAM · S5+S4+S3 · positive gradient · tanh γ=2 · max (as `Explanation.caption` in Python) */
 export function madeBy(scene, stages, sign, plan) {
@@ -22,6 +22,40 @@ export function download(blob, name) {
   link.click();
   link.remove();
   setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
+/** Labels that hold the text: first those that begin with it, then with a word that does, then the rest. */
+export function labelsWith(labels, text) {
+  const wanted = text.toLowerCase(), ranked = [[], [], []];
+  labels.forEach((label, index) => {
+    const name = label.toLowerCase(), at = name.indexOf(wanted);
+    if (at < 0 && String(index) !== wanted) return;
+    const rank = at <= 0 ? 0 : name.includes(` ${wanted}`) ? 1 : 2;
+    ranked[rank].push({ text: `${label} · ${index}`, value: index });
+  });
+  return ranked.flat().slice(0, 50);
+}
+
+/** The option `by` steps on from the one that is chosen, round and round. */
+export function turned(list, chosen, by) {
+  const at = list.findIndex(({ value }) => value === chosen);
+  return list.length ? list[(at + by + list.length) % list.length].value : chosen;
+}
+
+export async function copyText(text, told) {
+  try {
+    await navigator.clipboard.writeText(text.textContent);
+    say(told, "Copied.");
+  } catch {
+    getSelection().selectAllChildren(text);
+    say(told, "Press Ctrl+C to copy them.");
+  }
+}
+
+/** Fields that take letters: one-letter commands leave them alone. */
+export function writes(target) {
+  return target.tagName === "TEXTAREA" || target.tagName === "SELECT" ||
+    (target.tagName === "INPUT" && ["text", "number"].includes(target.type));
 }
 
 /** model.on with a way back. */

@@ -4,7 +4,7 @@ import { bytesOf } from "./painting.js";
 import { button, h, menu, say, show } from "./controls.js";
 import { notice } from "./picture.js";
 import { display, footer, how, what, where } from "./column.js";
-import { download, fileName, keyTable, listen } from "./actions.js";
+import { copyText, download, fileName, keyTable, labelsWith, listen, turned, writes } from "./actions.js";
 import { Link, fileOf } from "./link.js";
 import { View } from "./view.js";
 
@@ -69,8 +69,8 @@ class Explorer {
     return {
       put: (changes) => this.link.put(changes), ask: (changes) => this.link.ask(changes),
       send: (content) => this.link.send(content), upload: (file) => this.upload(file), turn: (by) => this.turn(by),
-      findLabels: (text) => this.findLabels(text), reset: (part) => () => this.reset(part),
-      preset: (name) => this.choosePreset(name), pin: () => this.pin(), copy: (text, told) => this.copy(text, told),
+      findLabels: (text) => labelsWith(this.get("_labels") || [], text), reset: (part) => () => this.reset(part),
+      preset: (name) => this.choosePreset(name), pin: () => this.pin(), copy: copyText,
       save: (kind) => this.save(kind), stageNames: () => this.view.stageNames(),
       deepestChosen: () => this.view.chosen().slice(-1)[0] || "",
     };
@@ -178,12 +178,7 @@ class Explorer {
     this.link.put(plan && name ? { preset: name, gamma: plan.gamma, scale: plan.scale, reduce: plan.reduce } : { preset: null });
   }
 
-  turn(by) {
-    const list = this.get("_pictures") || [];
-    if (!list.length) return;
-    const at = list.findIndex(({ value }) => value === this.get("picture"));
-    this.link.ask({ picture: list[(at + by + list.length) % list.length].value });
-  }
+  turn(by) { this.link.ask({ picture: turned(this.get("_pictures") || [], this.get("picture"), by) }); }
 
   reset(part) {
     const { method, ...view } = (this.get("_defaults") || {})[part] || {};
@@ -198,32 +193,10 @@ class Explorer {
     if (method && !this.still) this.link.ask({ method });
   }
 
-  /** Labels that hold the text: first those that begin with it, then with a word that does, then the rest. */
-  findLabels(text) {
-    const wanted = text.toLowerCase(), ranked = [[], [], []];
-    (this.get("_labels") || []).forEach((label, index) => {
-      const name = label.toLowerCase(), at = name.indexOf(wanted);
-      if (at < 0 && String(index) !== wanted) return;
-      const rank = at <= 0 ? 0 : name.includes(` ${wanted}`) ? 1 : 2;
-      ranked[rank].push({ text: `${label} · ${index}`, value: index });
-    });
-    return ranked.flat().slice(0, 50);
-  }
-
   pin() {
     const pinned = this.view.pin();
     this.foot.pin.setAttribute("aria-pressed", String(pinned));
     say(this.foot.pin, pinned ? "Unpin" : "Pin");
-  }
-
-  async copy(text, told) {
-    try {
-      await navigator.clipboard.writeText(text.textContent);
-      say(told, "Copied.");
-    } catch {
-      getSelection().selectAllChildren(text);
-      say(told, "Press Ctrl+C to copy them.");
-    }
   }
 
   save(kind) {
@@ -276,11 +249,6 @@ class Explorer {
     [this.keys, this.foot.code, this.foot.save].forEach((panel) => panel.toggle(false));
     this.stops.forEach((stop) => stop());
   }
-}
-
-/** Fields that take letters: one-letter commands leave them alone. */
-function writes(target) {
-  return target.tagName === "TEXTAREA" || target.tagName === "SELECT" || (target.tagName === "INPUT" && target.type === "text");
 }
 
 function render({ model, el }) {

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import traitlets as t
-from torch import nn
 
 from ..classifiers.classifier import Classifier
 from ..classifiers.registry import EMBEDDED
@@ -21,6 +20,7 @@ from .code import view_code
 from .export import FILES, bundle_zip, file_name, page
 from .scene import Scene, menus
 from .sources import Networks, Pictures
+from .subject import given
 from .traits import VIEW
 
 OPTIONS = (*VIEW, "method", "channel_stage", "channel_rank")
@@ -96,11 +96,6 @@ class CamExplorer(Asking):
         if not self._worker.wait(timeout):
             raise TimeoutError(f"the explorer was still busy after {timeout:g} s: {self._status.get('text', '')}")
         return self
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong with the newest request, in one sentence, or None."""
-        return self._status["text"] if self._status["state"] == "error" else None
 
     @property
     def explanation(self) -> Explanation:
@@ -212,12 +207,6 @@ class CamExplorer(Asking):
 
     # ------------------------------------------------------------------ messages from the front end
 
-    def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        try:
-            self._act(content, buffers)
-        except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
-
     def _act(self, content: dict[str, Any], buffers: list[Any]) -> None:
         kind = content.get("kind")
         if kind == "open":
@@ -252,13 +241,7 @@ class CamExplorer(Asking):
 
 
 def _given(classifier: Any) -> list[Classifier]:
-    if classifier is None or isinstance(classifier, str):
-        return []
-    if isinstance(classifier, nn.Module):
-        raise TypeError("CamExplorer takes a Classifier; wrap the module first: camwidgets.wrap(module, …)")
-    if not isinstance(classifier, Classifier):
-        raise TypeError(f"CamExplorer takes a Classifier or a network's name; got {type(classifier).__name__}")
-    return [classifier]
+    return given(classifier, "CamExplorer")
 
 
 def _label(scene: Scene) -> str:

@@ -53,14 +53,18 @@ def export_html(
 def page(scene: Scene, view: Mapping[str, Any] | None = None) -> str:
     """The HTML page of a scene."""
     traits = {**_usual(scene), **(view or {}), **_fixed(scene), **menus(), **scene.traits()}
-    code = assets.esm().replace(_DEFAULT_EXPORT, "") + assets.part("page.js")
     label = scene.evidence.classifier.labels[scene.target]
+    return alone(f"{label} · {scene.name}", traits, assets.esm(), assets.css())
+
+
+def alone(title: str, traits: Mapping[str, Any], esm: str, css: str) -> str:
+    """A page that works without a kernel: a widget's front end, with these traits (bytes included) in its place."""
     return _PAGE.format(
         policy="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:",
-        title=html.escape(f"{label} · {scene.name}"),
-        style=assets.css() + assets.part("page.css"),
+        title=html.escape(title),
+        style=css + assets.part("page.css"),
         traits=_safe_json({name: _packed(value) for name, value in traits.items()}),
-        code=code,
+        code=esm.replace(_DEFAULT_EXPORT, "") + assets.part("page.js"),
     )
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import traitlets as t
-from anywidget import AnyWidget
 
 from ..errors import unknown
 from ..figures.colour import SEQUENTIAL
@@ -15,6 +14,8 @@ from ..figures.overlay import BLENDS
 from ..maps.catalogue import find_evidence
 from ..maps.fusion import PRESETS, REDUCTIONS, SCALES
 from ..maps.gradient import SIGNS
+from .subject import BadValue as BadValue
+from .subject import Subject
 
 REQUESTS = ("picture", "network", "target", "method")
 VIEW = (
@@ -44,11 +45,7 @@ _CHOICES: dict[str, tuple[str, Iterable[str]]] = {
 }
 
 
-class BadValue(t.TraitError, ValueError):
-    """A value that a trait cannot take; the message says what it can."""
-
-
-class ExplorerTraits(AnyWidget):
+class ExplorerTraits(Subject):
     """State of a `CamExplorer`. Public traits may be set from Python and from the controls alike.
 
     What is shown: `picture` (a key of `explorer.pictures`, or a path), `network`, `target` (class index or label;
@@ -57,9 +54,6 @@ class ExplorerTraits(AnyWidget):
     ("" = all channels) and `channel_rank` (0 = the channel that contributes most). Read only: `code`, `reason`.
     """
 
-    picture = t.Unicode("").tag(sync=True)
-    network = t.Unicode("").tag(sync=True)
-    target = t.Union([t.Int(), t.Unicode()], default_value=None, allow_none=True).tag(sync=True)
     method = t.Unicode("layercam").tag(sync=True)
 
     stages = t.List(t.Unicode()).tag(sync=True)
@@ -80,21 +74,12 @@ class ExplorerTraits(AnyWidget):
     code = t.Unicode("").tag(sync=True)
     reason = t.Unicode("").tag(sync=True)
 
-    _scene = t.Dict().tag(sync=True)
-    _picture = t.Bytes(b"").tag(sync=True)
     _maps = t.Bytes(b"").tag(sync=True)
     _channel = t.Dict().tag(sync=True)
     _channel_map = t.Bytes(b"").tag(sync=True)
-    _status = t.Dict({"state": "idle"}).tag(sync=True)
-    _pictures: t.List[Any] = t.List().tag(sync=True)
-    _networks: t.List[Any] = t.List().tag(sync=True)
     _methods: t.List[Any] = t.List().tag(sync=True)
     _presets = t.Dict().tag(sync=True)
-    _palettes: t.List[Any] = t.List().tag(sync=True)
-    _palette_bytes = t.Bytes(b"").tag(sync=True)
-    _labels: t.List[Any] = t.List().tag(sync=True)
     _defaults = t.Dict(DEFAULTS).tag(sync=True)
-    _still = t.Bool(False).tag(sync=True)
 
     @t.validate(*_CHOICES)
     def _one_of(self, proposal: Any) -> str | None:
