@@ -1,0 +1,289 @@
+"""What a data set is to an evaluation: items that know label, boxes and mask, and open their picture when asked."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeAlias, overload
+
+import numpy as np
+
+from ..images import Picture, open_image
+from .checks import check_integer
+
+Label: TypeAlias = "int | str | None"
+Box = tuple[float, float, float, float]
+Size = tuple[int, int]
+SLACK = 0.01  # boxes may reach this share of a side (2 px at least) over the edge: annotators round
+
+
+class Source:
+    """Where an item's picture comes from. Small and picklable: it names the picture and does not hold it."""
+
+    def open(self) -> Picture:
+        """The picture, RGB and upright; raises what `camwidgets.images.open_image` raises."""
+        raise NotImplementedError
+
+    def hash(self) -> str:
+        """SHA-256 of the picture, 64 hexadecimal digits."""
+        raise NotImplementedError
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Name → H×W bool of the parts that are known (the toy world's); else empty."""
+        return {}
+
+    def context(self) -> dict[str, np.ndarray]:
+        """Name → H×W bool of the surroundings that are known (the toy world's); else empty."""
+        return {}
+
+
+class MaskSource:
+    """Where an item's mask comes from. Small and picklable."""
+
+    def read(self) -> np.ndarray:
+        """H×W bool at the original's size."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PictureFile(Source):
+    """A picture in a file."""
+
+    path: Path
+
+    def open(self) -> Picture:
+        return open_image(self.path)
+
+    def hash(self) -> str:
+        """SHA-256 of the file's bytes.
+
+        Raises:
+            OSError: the file is not there or cannot be read.
+        """
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture with one label, and where in the picture that label is.
+
+    Attributes:
+        id: its name in its data set, the same each time the data set is read (usually the file's relative path).
+        label: class index, class name, or None when nothing is known.
+        boxes: (x0, y0, x1, y1) of the label's objects in pixels of the original, upright picture; x1, y1 exclusive.
+        size: (h, w) of the original if the data set says so, else None.
+        source: where the picture comes from. drawn: where the mask comes from, or None.
+        problem: what is wrong with the entry ("index.csv line 7: …"); raised by `open`. "" = nothing.
+        extra: what else the data set says (further columns of a CSV), by name.
+
+    Example:
+        >>> import camwidgets
+        >>> folder = Path(camwidgets.__file__).parent / "datasets" / "samples"
+        >>> item = Item("cat.jpg", "tiger cat", ((60, 20, 300, 290),), None, PictureFile(folder / "cat.jpg"))
+        >>> item.open().mode, item.mask() is None, len(item.hash())
+        ('RGB', True, 64)
+    """
+
+    id: str
+    label: Label
+    boxes: tuple[Box, ...]
+    size: Size | None
+    source: Source
+    drawn: MaskSource | None = None
+    problem: str = ""
+    extra: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    def open(self) -> Picture:
+        """The picture, RGB and upright.
+
+        Raises:
+            ValueError: the entry or the picture is bad, the picture is not of the size that the data set says, or a
+                box lies outside it.
+            OSError: the picture is not there.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
+        picture = self.source.open()
+        found = (picture.height, picture.width)
+        if self.size not in (None, found):
+            said = f"{self.size[1]}×{self.size[0]}" if self.size else ""
+            raise ValueError(f"{self.id} has {found[1]}×{found[0]} pixels, but its data set says {said}")
+        for box in self.boxes:
+            if wrong := box_problem(box, found):
+                raise ValueError(f"{self.id}: {wrong}")
+        return picture
+
+    def mask(self) -> np.ndarray | None:
+        """H×W bool at the original's size: the label's pixels; None if the data set has none.
+
+        Raises:
+            ValueError: the entry or the mask is bad, or the mask has not the size of the picture.
+            OSError: the mask is not there.
+        """
+        if self.problem:
+            raise ValueError(self.problem)
+        if self.drawn is None:
+            return None
+        mask = self.drawn.read()
+        size = self.size or self.open().size[::-1]
+        if mask.shape != size:
+            raise ValueError(
+                f"the mask of {self.id} has {mask.shape[1]}×{mask.shape[0]} pixels, the picture {size[1]}×{size[0]}"
+            )
+        return mask
+
+    def parts(self) -> dict[str, np.ndarray]:
+        """Name → H×W bool of the object's parts (the toy world's); empty elsewhere."""
+        return self.source.parts()
+
+    def context(self) -> dict[str, np.ndarray]:
+        """Name → H×W bool of the surroundings (the toy world's); empty elsewhere."""
+        return self.source.context()
+
+    def hash(self) -> str:
+        """SHA-256 of the picture file's bytes (of a painted picture: its pixels), 64 hexadecimal digits."""
+        return self.source.hash()
+
+
+def box_problem(box: Sequence[float], size: Size | None) -> str:
+    """What is wrong with a box in a picture of that size (None: not known), or "".
+
+    Example:
+        >>> box_problem((4, 0, 2, 8), None)
+        'box 4 0 2 8 is empty: x0 < x1 and y0 < y1 are needed'
+    """
+    shown = " ".join(f"{value:g}" for value in box)
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        return f"box {shown} is not four numbers x0 y0 x1 y1"
+    if box[0] >= box[2] or box[1] >= box[3]:
+        return f"box {shown} is empty: x0 < x1 and y0 < y1 are needed"
+    if size is None:
+        return ""
+    height, width = size
+    slack_x, slack_y = max(2.0, SLACK * width), max(2.0, SLACK * height)
+    inside = box[0] >= -slack_x and box[1] >= -slack_y and box[2] <= width + slack_x and box[3] <= height + slack_y
+    if inside and box[0] < width and box[1] < height and box[2] > 0 and box[3] > 0:
+        return ""
+    return f"box {shown} reaches out of the picture of {width}×{height} pixels"
+
+
+class Items(Sequence[Item]):
+    """A data set: items in a fixed order. Listing it opens no picture; what is bad is told by `Item.open`.
+
+    Attributes:
+        name: what it is called in tables. found: what was found, in words.
+        has_boxes, has_masks: whether any item has them.
+        labels: the class names, sorted; None if labels are class indices, or there are none.
+
+    Raises:
+        ValueError: there is no item, or two have one id.
+
+    Example:
+        >>> items = Items("two", [Item(n, n, (), None, PictureFile(Path(f"{n}.jpg"))) for n in ("cat", "rocket")])
+        >>> items
+        two: 2 pictures, 2 classes, no boxes, no masks
+        >>> items[:1].labels, [item.id for item in items.limit(1, seed=0)]
+        (['cat', 'rocket'], ['cat'])
+    """
+
+    def __init__(
+        self,
+        name: str,
+        entries: Sequence[Item],
+        *,
+        labels: Sequence[str] | None = None,
+        has_boxes: bool | None = None,
+        has_masks: bool | None = None,
+        found: str = "",
+        order: Sequence[int] | None = None,
+    ) -> None:
+        self.name, self.found = name, found
+        self._entries = entries
+        self._order: Sequence[int] = range(len(entries)) if order is None else order
+        if not len(entries):
+            raise ValueError(f"{name} has no pictures")
+        if isinstance(entries, list):
+            _check_ids(name, entries)
+        self.has_boxes = any(one.boxes for one in entries) if has_boxes is None else has_boxes
+        self.has_masks = any(one.drawn is not None for one in entries) if has_masks is None else has_masks
+        if labels is None and isinstance(entries, list):
+            labels = sorted({one.label for one in entries if isinstance(one.label, str)})
+        self.labels: list[str] | None = sorted(labels) if labels else None
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> Items: ...
+    def __getitem__(self, index: int | slice) -> Item | Items:
+        if isinstance(index, slice):
+            return self._taken(self._order[index])
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"picture {index} is outside {self.name}, which has {len(self)}")
+        return self._entries[self._order[index]]
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self._entries[i] for i in self._order)
+
+    def __repr__(self) -> str:
+        known = {self.label_of(i) for i in range(len(self))} - {None}
+        classes = f"{len(known)} class{'es' * (len(known) != 1)}" if known else "no labels"
+        boxes, masks = ("" if self.has_boxes else "no "), ("" if self.has_masks else "no ")
+        text = f"{self.name}: {len(self)} picture{'s' * (len(self) != 1)}, {classes}, {boxes}boxes, {masks}masks"
+        return f"{text} ({self.found})" if self.found else text
+
+    def label_of(self, index: int) -> Label:
+        """The label of one item; where items are made when asked for (painted worlds), without making it."""
+        place = self._order[index]
+        label = getattr(self._entries, "label_of", None)
+        return label(place) if label else self._entries[place].label
+
+    def where(self, keep: Callable[[Item], bool]) -> Items:
+        """The items for which `keep(item)` is true, in order: `items.where(lambda item: item.label == "crack")`."""
+        return self._taken([i for i in self._order if keep(self._entries[i])])
+
+    def limit(self, n: int, seed: int = 0) -> Items:
+        """n items drawn by chance (seeded), as many of each class as can be, in the data set's order; all if n ≥ len.
+
+        Raises:
+            TypeError, ValueError: n is not a whole number ≥ 1.
+        """
+        check_integer("n", n, 1)
+        if n >= len(self):
+            return self
+        random = np.random.default_rng(seed)
+        piles: dict[Label, list[int]] = defaultdict(list)
+        for i in random.permutation(len(self)).tolist():
+            piles[self.label_of(i)].append(i)
+        left = list(piles.values())
+        chosen: list[int] = []
+        while len(chosen) < n:
+            # One of each class a round, in an order drawn anew: the last, incomplete round prefers none.
+            order = random.permutation(len(left)).tolist()
+            chosen += [left[k].pop() for k in order]
+            left = [pile for pile in left if pile]
+        return self._taken([self._order[i] for i in sorted(chosen[:n])])
+
+    def _taken(self, order: Sequence[int]) -> Items:
+        part = object.__new__(Items)
+        part.__dict__.update(self.__dict__)
+        part._order = order
+        return part
+
+
+def _check_ids(name: str, entries: Sequence[Item]) -> None:
+    seen: set[str] = set()
+    for one in entries:
+        if one.id in seen:
+            raise ValueError(f"{name} has two pictures with the id {one.id!r}; an id must name one picture")
+        seen.add(one.id)
