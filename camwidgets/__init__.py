@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from .classifiers import Classifier, Tap, available, load, wrap
     from .decomposition import Decomposition, decompose
     from .decomposition.fidelity import fidelity
+    from .evaluation import Report, evaluate, measures
     from .evidence import Evidence, Recording, capture, record
     from .explanation import Explanation, explain
     from .maps import methods
@@ -27,6 +28,9 @@ _HOMES = {
     "Decomposition": "decomposition",
     "decompose": "decomposition",
     "fidelity": "decomposition.fidelity",
+    "Report": "evaluation",
+    "evaluate": "evaluation",
+    "measures": "evaluation",
     "Evidence": "evidence",
     "Recording": "evidence",
     "capture": "evidence",
@@ -37,7 +41,9 @@ _HOMES = {
     "CamExplorer": "widgets",
     "TreeExplorer": "widgets",
 }
-_MODULES = ("samples", "maps", "figures", "classifiers", "evidence", "decomposition", "widgets", "datasets")
+_MODULES = (
+    "samples", "maps", "figures", "classifiers", "evidence", "decomposition", "evaluation", "widgets", "datasets",
+)  # fmt: skip
 
 __all__ = [
     "CamExplorer",
@@ -46,14 +52,17 @@ __all__ = [
     "Evidence",
     "Explanation",
     "Recording",
+    "Report",
     "Tap",
     "TreeExplorer",
     "available",
     "capture",
     "decompose",
+    "evaluate",
     "explain",
     "fidelity",
     "load",
+    "measures",
     "methods",
     "record",
     "samples",

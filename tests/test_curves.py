@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import camwidgets
-from camwidgets.evaluate.curves import Curve, blanked, deletion, insertion, perturbation, ranks
+from camwidgets.evaluation.curves import Curve, blanked, deletion, insertion, perturbation, ranks
 from camwidgets.maps import Passes
 from camwidgets.maps.blur import blurred
 

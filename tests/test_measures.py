@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from camwidgets.evaluate.location import (
+from camwidgets.evaluation.location import (
     box_hits,
     box_iou,
     cell_share,
@@ -15,7 +15,7 @@ from camwidgets.evaluate.location import (
     random_map,
     within,
 )  # fmt: skip
-from camwidgets.evaluate.segmentation import average_precision, foreground, ious, mean_iou, pixel_accuracy
+from camwidgets.evaluation.segmentation import average_precision, foreground, ious, mean_iou, pixel_accuracy
 
 MASK = np.zeros((20, 20), bool)
 MASK[4:12, 6:16] = True  # 80 of 400 pixels

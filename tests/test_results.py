@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from camwidgets.evaluate import results as module
-from camwidgets.evaluate.results import Outcome, Picture, Results, ResultsError
+from camwidgets.evaluation import results as module
+from camwidgets.evaluation.results import Outcome, Picture, Results, ResultsError
 
 REQUEST = {"model": "toy", "methods": ["gradcam"]}
 

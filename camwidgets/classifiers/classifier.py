@@ -20,7 +20,7 @@ from .checks import check_finite, checked, fingerprint, one_each
 from .guards import autocast, call, every_tensor, undisturbed
 from .preprocessing import Preprocess
 from .taps import Tap, taps_table
-from .tracing import Trace, trace
+from .tracing import Attention, Trace, trace
 
 Target = Any  # class index, label, callable on one picture's logits, or None for the top class
 
@@ -75,6 +75,14 @@ class Classifier:
         self._hash: tuple[Any, str] = (None, "")
         self._gap: tuple[Any, Tensor | None] = (None, None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: everything but the lock."""
+        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.lock = threading.RLock()
+
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.module.parameters())
         head = f"{self.name}: {len(self.labels)} classes, {parameters / 1e6:.1f} M parameters, on {self.device}"
@@ -120,8 +128,16 @@ class Classifier:
 
     @property
     def stages(self) -> dict[str, Tap]:
-        """The stages, shallow to deep: "S1" → `Tap` … A stage holds all layers of one spatial resolution."""
+        """The stages, shallow to deep: "S1" → `Tap` …
+
+        A stage holds all layers of one spatial resolution; in a transformer of one resolution, some of its blocks.
+        """
         return self._trace.stages
+
+    @property
+    def attentions(self) -> tuple[Attention, ...]:
+        """Every attention in the order of the forward pass: the tap that feeds it, and how many tokens it joins."""
+        return self._trace.attentions
 
     @property
     def labels(self) -> list[str]:
@@ -164,8 +180,7 @@ class Classifier:
         if isinstance(taps, str) and taps == "stages":
             if not self.stages:
                 raise ValueError(
-                    f"{self.name} has no spatial activations to tap by itself (transformers are not stages of maps); "
-                    f"name taps out of `classifier.taps`"
+                    f"{self.name} has no spatial activations to tap by itself; name taps out of `classifier.taps`"
                 )
             return dict(self.stages)
         names = [taps] if isinstance(taps, str) else list(taps)

@@ -233,6 +233,16 @@ class Results:
         with self._told():
             return dict(self._db.execute("SELECT item, reason FROM skipped WHERE run = ? ORDER BY item", (run,)))
 
+    def finished(self, run: int) -> set[str]:
+        """The pictures of which everything is on record, and nothing failed."""
+        with self._told():
+            rows = self._db.execute(
+                "SELECT item FROM entries LEFT JOIN outcomes USING (key) WHERE run = ? "
+                "GROUP BY item HAVING COUNT(error) = 0",
+                (run,),
+            )
+            return {item for (item,) in rows}
+
     def items(self, run: int) -> set[str]:
         """The pictures that are done."""
         with self._told():

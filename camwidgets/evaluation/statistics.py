@@ -18,7 +18,7 @@ def interval(
     Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, ch. 13. (NaN, NaN) for fewer than two pictures.
 
     Example:
-        >>> from camwidgets.evaluate.measure import mean
+        >>> from camwidgets.evaluation.measure import mean
         >>> low, high = interval(np.array([0.0, 1.0] * 50), np.zeros(100), mean)
         >>> 0.38 < low < 0.42, 0.58 < high < 0.62
         (True, True)

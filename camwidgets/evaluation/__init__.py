@@ -1,0 +1,10 @@
+"""How good a map is: tests with a formula, a source, a unit and a direction; and running them over data sets."""
+
+from __future__ import annotations
+
+from .measure import Measure, Result, measures
+from .report import Report
+from .results import Results, ResultsError
+from .runner import evaluate
+
+__all__ = ["Measure", "Report", "Result", "Results", "ResultsError", "evaluate", "measures"]

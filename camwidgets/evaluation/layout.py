@@ -1,0 +1,125 @@
+"""A report as text, as a table for notebooks, and as a page of its own."""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from .report import Report
+
+MOST_FIGURES = 12
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 1080px; margin: 24px auto; padding: 0 16px; }
+table { border-collapse: collapse; margin: 8px 0 24px; font-variant-numeric: tabular-nums; }
+th, td { padding: 4px 12px; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child { text-align: left; }
+.cw-range { opacity: .65; font-size: 85%; white-space: nowrap; }
+.cw-scroll { overflow-x: auto; }
+pre { overflow: auto; padding: 8px; border: 1px solid #8884; border-radius: 4px; }
+"""
+
+
+def as_text(report: Report) -> str:
+    """Table with intervals, cost, failures."""
+    low, high = report.intervals()
+    middle = report.table()
+    head = ["method", *[f"{name} {about.arrow}" for name, (_, about) in report.results.items()], "s/map", "passes"]
+    rows = [head]
+    cost = report.cost()
+    for method in report.methods:
+        cells = [
+            f"{_number(middle.loc[method, name])} [{_number(low.loc[method, name])}, {_number(high.loc[method, name])}]"
+            for name in report.results
+        ]
+        passes = cost.loc[method, "forward"] + cost.loc[method, "backward"]
+        rows.append([method, *cells, f"{cost.loc[method, 'seconds']:.3f}", f"{passes:.0f}"])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return "\n".join([_headline(report), "", *lines, "", *_troubles(report)]).rstrip()
+
+
+def as_html_table(report: Report) -> str:
+    """The table with intervals; the best of each column is set in bold."""
+    low, high = report.intervals()
+    middle = report.table()
+    leading = {}
+    for name, (_, about) in report.results.items():
+        column = middle[name].to_numpy() * about.better
+        leading[name] = None if np.isnan(column).all() else report.methods[int(np.nanargmax(column))]
+    heads = "".join(
+        f'<th title="{escape(about.title)} ({escape(about.unit)})">{escape(name)} {about.arrow}</th>'
+        for name, (_, about) in report.results.items()
+    )
+    rows = []
+    cost = report.cost()
+    for method in report.methods:
+        cells = "".join(
+            _cell(middle.loc[method, name], low.loc[method, name], high.loc[method, name], leading[name] == method)
+            for name in report.results
+        )
+        passes = cost.loc[method, "forward"] + cost.loc[method, "backward"]
+        rows.append(
+            f"<tr><td>{escape(method)}</td>{cells}<td>{cost.loc[method, 'seconds']:.3f}</td><td>{passes:.0f}</td></tr>"
+        )
+    troubles = "".join(f"<li>{escape(line)}</li>" for line in _troubles(report))
+    return (
+        f"<style>.cw-range{{opacity:.65;font-size:85%;white-space:nowrap}}</style>"
+        f"<p>{escape(_headline(report))}</p><div class='cw-scroll'><table><thead><tr><th>method</th>{heads}"
+        f"<th>s/map</th><th>passes</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<p class='cw-range'>Below each number its 95 % interval (bootstrap over pictures); ↑ more is better, "
+        f"↓ less is better.</p><ul>{troubles}</ul>"
+    )
+
+
+def _cell(value: float, low: float, high: float, leads: bool) -> str:
+    number = f"<b>{_number(value)}</b>" if leads else _number(value)
+    return f'<td>{number}<br><span class="cw-range">{_number(low)} … {_number(high)}</span></td>'
+
+
+def as_page(report: Report) -> str:
+    """A whole page: nothing is fetched, and every text in it is escaped."""
+    figures = [report.figure(name) for name in list(report.results)[:MOST_FIGURES]]
+    drawn = "".join(
+        figure.to_html(full_html=False, include_plotlyjs=i == 0, config={"displayModeBar": False})
+        for i, figure in enumerate(figures)
+    )
+    first = report.methods[0]
+    signed = "{:+.3f}".format
+    pairs = "".join(
+        f"<h3>{escape(first)} − {escape(other)}</h3>{report.paired(first, other).to_html(float_format=signed)}"
+        for other in report.methods[1:]
+        if not report.table().loc[[first, other]].isna().to_numpy().all()
+    )
+    asked = escape(json.dumps(report.run.request, indent=1, ensure_ascii=False))
+    return (
+        f"<!doctype html><html lang='en'><head><meta charset='utf-8'><title>camwidgets: evaluation</title>"
+        f"<style>{_STYLE}</style></head><body><h1>How good are these maps?</h1>{as_html_table(report)}"
+        f"<h2>Figures</h2>{drawn}<h2>On the same pictures</h2>{pairs}"
+        f"<h2>What was asked</h2><pre>{asked}</pre></body></html>"
+    )
+
+
+def _headline(report: Report) -> str:
+    about = report.run.request
+    return (
+        f"{about['model']} on {about['data']}: {report.pictures} of {about['pictures']} pictures, "
+        f"{'the given class' if about['target'] == 'label' else 'the predicted class'}, run {report.run.id} "
+        f"of {report.run.made}, {report.run.state}"
+    )
+
+
+def _troubles(report: Report) -> list[str]:
+    lines = [f"skipped {item}: {reason}" for item, reason in list(report.skipped.items())[:10]]
+    lines += [f"… {len(report.skipped) - 10} more skipped"] if len(report.skipped) > 10 else []
+    errors = report.errors.groupby(["method", "error"], sort=False).size()
+    lines += [f"{method} failed on {count} pictures and tests: {error}" for (method, error), count in errors.items()]
+    return lines
+
+
+def _number(value: float) -> str:
+    return "–" if np.isnan(value) else f"{value:.3f}"

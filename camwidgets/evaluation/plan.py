@@ -1,0 +1,172 @@
+"""What an evaluation is to do: checked once, plain values, the same on every machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..classifiers.classifier import Classifier
+from ..errors import choose
+from ..maps.catalogue import find
+from ..maps.enhance import Enhancement
+from ..maps.method import Method
+from ..maps.recipe import chosen_stages, enhancement, refuse
+from ..maps.stages import sign_of
+from .location import centre_map, random_map
+from .measure import Measure, find_measure
+
+VERSION = 1  # of what the tests compute; raised when a number would come out differently
+TARGETS = ("label", "predicted")
+OPTIONS = ("stages", "gradient", "gamma", "scale", "reduce", "preset", "enhance")
+Methods = str | Method | Iterable[Any] | Mapping[str, Any]
+
+
+def _whole(shape: tuple[int, int], seed: int) -> np.ndarray:
+    return np.ones(shape, np.float32)
+
+
+# Maps that know nothing of the picture: what a method must beat.
+BASELINES = {
+    "centre": lambda shape, seed: centre_map(shape),
+    "whole": _whole,
+    "random": random_map,
+}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One method as it is to be run. title: as in tables. options: keywords of `explain`, plain values."""
+
+    title: str
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> bool:
+        """Whether it is no method at all but one of `BASELINES`."""
+        return self.name in BASELINES
+
+    def identity(self) -> dict[str, Any]:
+        """What the map depends on; the title is not part of it."""
+        return {"method": self.name, **self.options}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an evaluation is to do. Plain values and functions of this package: it can be sent to another machine.
+
+    Attributes:
+        specs: the methods. measures: tests with their checked parameters. target: "label" (the data set's class) or
+            "predicted" (the network's first answer). fit: how pictures are brought to the input ("squash" shows them
+            whole; None: as the classifier's own preprocessing does). batch: pictures a pass. seed: of what is drawn.
+    """
+
+    specs: tuple[Spec, ...]
+    measures: tuple[tuple[str, dict[str, Any]], ...]
+    target: Literal["label", "predicted"] = "label"
+    fit: str | None = "squash"
+    batch: int | None = None
+    seed: int = 0
+
+    @property
+    def tests(self) -> list[tuple[Measure, dict[str, Any]]]:
+        """The tests themselves."""
+        return [(find_measure(name), parameters) for name, parameters in self.measures]
+
+    @property
+    def needs(self) -> set[str]:
+        """What must be known of the pictures: "boxes", "mask"."""
+        return {need for measure, _ in self.tests for need in measure.needs}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON: what the results depend on, so not the batch."""
+        return {
+            "methods": {spec.title: spec.identity() for spec in self.specs},
+            "tests": dict(self.measures),
+            "target": self.target, "fit": self.fit, "seed": self.seed, "version": VERSION,
+        }  # fmt: skip
+
+
+def make_plan(classifier: Classifier, methods: Methods, tests: Any, **settings: Any) -> Plan:
+    """The checked plan; whatever is wrong is told here, before anything runs.
+
+    Raises:
+        ValueError, TypeError: an unknown method, test, option or parameter, or a method that cannot serve the network.
+    """
+    specs = tuple(make_specs(classifier, methods))
+    if not specs:
+        raise ValueError("no method was given to evaluate")
+    wanted = {tests: {}} if isinstance(tests, (str, Measure)) else tests
+    pairs = wanted.items() if isinstance(wanted, Mapping) else [(one, {}) for one in wanted]
+    measures = [(find_measure(one).name, find_measure(one).check(dict(given))) for one, given in pairs]
+    if not measures:
+        raise ValueError("no test was given to evaluate by")
+    choose("target", settings.get("target", "label"), TARGETS)
+    if settings.get("fit") is not None:
+        choose("fit", settings["fit"], ("squash", "crop"))
+    return Plan(specs, tuple(measures), **settings)
+
+
+def make_specs(classifier: Classifier, methods: Methods) -> list[Spec]:
+    """Names, `{title: name or options}`, or a list of names and options, as checked `Spec`s."""
+    if isinstance(methods, (str, Method)):
+        methods = [methods]
+    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(None, one) for one in methods]
+    specs = [_spec(classifier, title, given) for title, given in pairs]
+    titles = [spec.title for spec in specs]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise ValueError(f"two methods are called {title!r}; give them names: {{'first': {{…}}, 'second': {{…}}}}")
+    return specs
+
+
+def _spec(classifier: Classifier, title: str | None, given: Any) -> Spec:
+    options = dict(given) if isinstance(given, Mapping) else {"method": given}
+    if "method" not in options:
+        raise ValueError(f"a method is a name, or a dict with 'method' and options of explain; got {given!r}")
+    method = options.pop("method")
+    if isinstance(method, str) and method in BASELINES:
+        if options:
+            raise ValueError(f"the baseline {method!r} has no options; {', '.join(options)} given")
+        return Spec(title or method, method)
+    found = find(method)
+    refuse(found, classifier)
+    own = {name: value for name, value in options.items() if name in OPTIONS}
+    parameters = found.check({name: value for name, value in options.items() if name not in OPTIONS})
+    sign_of(found, own.get("gradient"))
+    own["enhance"] = _enhancement(own.get("enhance", False))
+    stages = chosen_stages(classifier, found, own.pop("stages", None))
+    if stages:
+        own["stages"] = stages
+    return Spec(title or _title(found, own, options), found.name, own | parameters)
+
+
+def _enhancement(given: Any) -> Any:
+    how = enhancement(Enhancement(**given) if isinstance(given, Mapping) else given)
+    return how.as_dict() if how else False
+
+
+def _title(method: Method, own: dict[str, Any], given: dict[str, Any]) -> str:
+    """The method's own title, with what was given beyond its name."""
+    said = [f"{name}={value}" for name, value in given.items() if name not in ("enhance", "stages", "preset")]
+    stages = [*given["stages"]] if not isinstance(given.get("stages", []), str) else [given["stages"]]
+    said += ["+".join(reversed(stages))] if stages else []
+    said += [str(given["preset"])] if given.get("preset") else []
+    return " · ".join([method.title, *said, *(["enhanced"] if own["enhance"] else [])])
+
+
+def digest(*parts: Any) -> str:
+    """SHA-256 of plain values."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of(array: Any) -> str:
+    """SHA-256 of an array's shape, type and bytes."""
+    values = np.ascontiguousarray(array)
+    return hashlib.sha256(f"{values.shape}{values.dtype}".encode() + values.tobytes()).hexdigest()

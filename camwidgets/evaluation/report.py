@@ -1,0 +1,243 @@
+"""What an evaluation found: tables with intervals, paired comparisons, figures, files."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import choose, unknown
+from .measure import Result, find_measure, stacked
+from .results import Results, Run
+from .statistics import difference, interval
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import plotly.graph_objects as go
+
+CONFIDENCE = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)  # edges of p_c; [002] 3.3.4 has eleven such groups
+
+
+@dataclass(frozen=True)
+class Report:
+    """The outcomes of one run.
+
+    Attributes:
+        run: what was asked, when, and how it ended. rows: one a picture, method and test. skipped: picture → why.
+
+    Example:
+        >>> import camwidgets
+        >>> world = camwidgets.datasets.toyworld.ToyWorld(seed=1, n=6)
+        >>> toy = camwidgets.load("toy")
+        >>> report = camwidgets.evaluate(toy, world, ["layercam", "random"], ["energy"], progress=False)
+        >>> report.table().loc["LayerCAM", "energy"] > report.table().loc["random", "energy"]
+        True
+    """
+
+    run: Run
+    rows: tuple[dict[str, Any], ...] = field(repr=False)
+    skipped: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, results: Results, run: int) -> Report:
+        """The report of a run in an open file of results."""
+        return cls(results.run(run), tuple(results.rows(run)), results.skipped(run))
+
+    @classmethod
+    def open(cls, path: str | Path, run: int | None = None) -> Report:
+        """The report of a run on record; None = the newest."""
+        if not Path(path).expanduser().is_file():
+            raise FileNotFoundError(f"there is no file of results at {str(path)!r}")
+        with Results(path) as results:
+            runs = results.runs()
+            if not runs:
+                raise ValueError(f"{str(path)!r} holds no run yet")
+            return cls.of(results, runs[0].id if run is None else run)
+
+    # ------------------------------------------------------------------ what there is
+
+    @property
+    def methods(self) -> list[str]:
+        """Titles, in the order in which they were asked for."""
+        return list(self.run.request["methods"])
+
+    @cached_property
+    def results(self) -> dict[str, tuple[str, Result]]:
+        """Name → (test, `Result`), in the order of the tests."""
+        tests = [find_measure(name) for name in self.run.request["tests"]]
+        return {result.name: (test.name, result) for test in tests for result in test.results}
+
+    @property
+    def pictures(self) -> int:
+        """Pictures that were evaluated."""
+        return len({row["item"] for row in self.rows})
+
+    @property
+    def errors(self) -> pd.DataFrame:
+        """What failed: item, method, test, error."""
+        import pandas as pd
+
+        failed = [{k: row[k] for k in ("item", "method", "test", "error")} for row in self.rows if row["error"]]
+        return pd.DataFrame(failed, columns=["item", "method", "test", "error"])
+
+    def values(self, method: str, result: str) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """(pictures, values N or N × thresholds, classes) of one method for one result."""
+        test, about = self._result(result)
+        choose("method of this report", method, self.methods)
+        rows = [r for r in self._of.get((method, test), ()) if r["values"] is not None]
+        labels = np.array([row["label"] for row in rows])
+        return [row["item"] for row in rows], stacked([row["values"][about.key] for row in rows]), labels
+
+    # ------------------------------------------------------------------ tables
+
+    def table(self, results: Sequence[str] | None = None) -> pd.DataFrame:
+        """Methods × results: the number for the data set."""
+        return self._each(results, lambda values, labels, result: result.aggregate(values, labels))
+
+    def intervals(self, results: Sequence[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Lower and upper ends of the 95 % bootstrap intervals, as `table` is laid out."""
+        ends = {}
+        for method in self.methods:
+            for name in results or list(self.results):
+                _, values, labels = self.values(method, name)
+                ends[method, name] = interval(values, labels, self._result(name)[1].aggregate)
+        return self._frame(results, {key: low for key, (low, _) in ends.items()}), self._frame(
+            results, {key: high for key, (_, high) in ends.items()}
+        )
+
+    def cost(self) -> pd.DataFrame:
+        """Per method, means over pictures: seconds, forward and backward passes for one map."""
+        import pandas as pd
+
+        found = {}
+        for method in self.methods:
+            rows = {row["item"]: row for row in self.rows if row["method"] == method and row["error"] is None}
+            count = max(len(rows), 1)
+            found[method] = {
+                name: sum(row[name] for row in rows.values()) / count for name in ("seconds", "forward", "backward")
+            }
+        return pd.DataFrame.from_dict(found, orient="index")
+
+    def paired(self, a: str, b: str, results: Sequence[str] | None = None) -> pd.DataFrame:
+        """a − b on the same pictures: difference, 95 % interval, which is better ("" where the interval holds 0)."""
+        import pandas as pd
+
+        rows = {}
+        for name in results or list(self.results):
+            about = self._result(name)[1]
+            (items_a, of_a, labels), (items_b, of_b, _) = self.values(a, name), self.values(b, name)
+            common = sorted(set(items_a) & set(items_b))
+            if not common:
+                raise ValueError(f"{a!r} and {b!r} have no picture in common")
+            at_a, at_b = [items_a.index(i) for i in common], [items_b.index(i) for i in common]
+            mid, low, high = difference(of_a[at_a], of_b[at_b], labels[at_a], about.aggregate)
+            sure = low > 0 or high < 0
+            winner = (a if mid * about.better > 0 else b) if sure else ""
+            rows[f"{name} {about.arrow}"] = {"difference": mid, "low": low, "high": high, "better": winner}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def by_confidence(self, result: str, edges: Sequence[float] = CONFIDENCE) -> pd.DataFrame:
+        """Methods × groups of pictures by p_c, the network's probability of the class ([002] 3.3.4)."""
+        import pandas as pd
+
+        about = self._result(result)[1]
+        sure = {row["item"]: row["probability"] for row in self.rows}
+        found: dict[str, dict[str, float]] = {}
+        for method in self.methods:
+            items, values, labels = self.values(method, result)
+            p = np.array([sure[item] for item in items])
+            found[method] = {}
+            for low, high in itertools.pairwise(edges):
+                here = (p >= low) & ((p < high) | (high == edges[-1]))
+                name = f"{low:g}–{high:g} (n={int(here.sum())})"
+                found[method][name] = about.aggregate(values[here], labels[here]) if here.any() else float("nan")
+        return pd.DataFrame.from_dict(found, orient="index")
+
+    # ------------------------------------------------------------------ to look at and to keep
+
+    def to_text(self) -> str:
+        """The table with intervals, the cost and what failed, as text."""
+        from .layout import as_text
+
+        return as_text(self)
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        from .layout import as_html_table
+
+        return as_html_table(self)
+
+    def figure(self, result: str | None = None) -> go.Figure:
+        """Each method's number with its interval, best first; the first result if none is named."""
+        from ..figures.report import ranking
+
+        name = result or next(iter(self.results))
+        about = self._result(name)[1]
+        (low, high), middle = self.intervals([name]), self.table([name])
+        lines = [(m, middle.loc[m, name], low.loc[m, name], high.loc[m, name]) for m in self.methods]
+        return ranking(lines, about.title, about.arrow, about.better, self.pictures)
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a picture, method and result: item, label, probability, method, test, result, value."""
+        import pandas as pd
+
+        rows = []
+        for row in self.rows:
+            for name, (test, about) in self.results.items():
+                if test == row["test"] and row["values"] is not None:
+                    head = {key: row[key] for key in ("item", "label", "probability", "method", "test")}
+                    rows.append(head | {"result": name, "value": row["values"][about.key]})
+        return pd.DataFrame(rows)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """`to_frame` as a CSV file; a cell that a spreadsheet would take for a formula is quoted."""
+        frame = self.to_frame()
+        for name in ("item", "label", "method"):
+            frame[name] = [f"'{text}" if str(text)[:1] in "=+-@\t\r" else text for text in frame[name]]
+        path = Path(path).expanduser()
+        frame.to_csv(path, index=False)
+        return path
+
+    def to_html(self, path: str | Path) -> Path:
+        """A page that needs nothing beside it: request, table, figures, comparisons, failures."""
+        from .layout import as_page
+
+        path = Path(path).expanduser()
+        path.write_text(as_page(self), encoding="utf-8")
+        return path
+
+    # ------------------------------------------------------------------ inside
+
+    @cached_property
+    def _of(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
+        found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for row in self.rows:
+            found.setdefault((row["method"], row["test"]), []).append(row)
+        return found
+
+    def _result(self, name: str) -> tuple[str, Result]:
+        if name not in self.results:
+            raise unknown("result of this report", name, self.results)
+        return self.results[name]
+
+    def _each(self, results: Sequence[str] | None, number: Any) -> pd.DataFrame:
+        cells = {}
+        for method in self.methods:
+            for name in results or list(self.results):
+                _, values, labels = self.values(method, name)
+                about = self._result(name)[1]
+                cells[method, name] = number(values, labels, about) if len(values) else float("nan")
+        return self._frame(results, cells)
+
+    def _frame(self, results: Iterable[str] | None, cells: dict[tuple[str, str], float]) -> pd.DataFrame:
+        import pandas as pd
+
+        names = list(results or self.results)
+        return pd.DataFrame([[cells[m, n] for n in names] for m in self.methods], index=self.methods, columns=names)

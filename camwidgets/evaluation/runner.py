@@ -1,0 +1,154 @@
+"""`evaluate`: methods × tests over a data set, on this machine or on many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ..classifiers.classifier import Classifier
+from ..datasets.items import Item, Items
+from ..errors import choose
+from .plan import Methods, Plan, make_plan
+from .report import Report
+from .results import Picture, Results
+from .work import work
+
+ENGINES = ("local", "ray")
+Progress = Callable[[float, float], None]
+
+
+def evaluate(
+    classifier: Classifier,
+    dataset: Any,
+    methods: Methods = ("layercam", "gradcam"),
+    tests: Any = ("insertion-deletion",),
+    *,
+    target: str = "label",
+    fit: str | None = "squash",
+    limit: int | None = None,
+    seed: int = 0,
+    results: str | Path | Results | None = None,
+    engine: str = "local",
+    workers: int = 2,
+    batch: int | None = None,
+    progress: bool | Progress = True,
+) -> Report:
+    """How good are maps? Every method's map of every picture goes through every test.
+
+    Args:
+        classifier: from `load` or `wrap`.
+        dataset: a folder, an annotation file, a torchvision data set, a toy world, or `datasets.Items`.
+        methods: names of `camwidgets.methods()`, or `{title: {"method": name, option of explain: value, …}}`;
+            "centre", "whole" and "random" are baselines that know nothing of the picture.
+        tests: names of `camwidgets.measures()`, or `{name: {parameter: value}}`.
+        target: "label": the data set's class is explained; "predicted": the network's first answer.
+        fit: "squash": the network is shown the whole picture; "crop": its middle; None: the classifier's own way.
+        limit: so many pictures, drawn by chance (`seed`) and balanced over classes.
+        results: a file that keeps every outcome: what is there already is not computed again, and a run that was
+            broken off goes on. None: nothing is kept.
+        engine: "local", or "ray" (`workers` processes, on this machine or on a cluster that `ray start` made).
+        batch: pictures a pass. progress: a bar with the time left, or called with (done, total) pictures; whatever
+            it raises ends the work, and what is done is kept.
+    Raises:
+        ValueError, TypeError: something given is not valid, or the data set lacks what a test needs: told before
+            anything runs. ResultsError: the file of results cannot be used.
+
+    Example:
+        >>> import camwidgets
+        >>> world = camwidgets.datasets.toyworld.ToyWorld(seed=1, n=4)
+        >>> report = evaluate(camwidgets.load("toy"), world, ["gradcam", "centre"], ["energy"], progress=False)
+        >>> list(report.table().index)
+        ['Grad-CAM', 'centre']
+    """
+    choose("engine", engine, ENGINES)
+    plan = make_plan(classifier, methods, tests, target=target, fit=fit, batch=batch, seed=seed)
+    items = _items(dataset)
+    items = items if limit is None else items.limit(limit, seed)
+    check(classifier, items, plan)
+    with ExitStack() as stack:
+        kept = results if isinstance(results, Results) else stack.enter_context(Results(results or ":memory:"))
+        run = kept.start(request(classifier, items, plan, limit))
+        report = stack.enter_context(_reporting(progress, len(items)))
+        done = 0
+        try:
+            for picture in _pictures(classifier, items, plan, kept, run, engine, workers):
+                kept.add(run, picture)
+                done += 1
+                report(done, len(items))
+        except BaseException:
+            kept.finish(run, "cancelled")
+            raise
+        kept.finish(run)
+        return Report.of(kept, run)
+
+
+def check(classifier: Classifier, items: Items, plan: Plan) -> None:
+    """Raise a ValueError if the data set lacks what is needed, before anything runs."""
+    if "boxes" in plan.needs and not items.has_boxes:
+        raise ValueError(f"{_asking(plan, 'boxes')} needs boxes; {items.name} has none")
+    if "mask" in plan.needs and not items.has_masks:
+        raise ValueError(f"{_asking(plan, 'mask')} needs masks; {items.name} has none")
+    if plan.target == "predicted":
+        return
+    for name in items.labels or ():
+        try:
+            classifier.index(name)
+        except ValueError as error:
+            raise ValueError(f"{items.name}: {error}; target='predicted' needs no labels") from None
+    if all(items.label_of(i) is None for i in range(min(len(items), 100))):
+        raise ValueError(f"{items.name} has no labels; with target='predicted' none are needed")
+
+
+def request(classifier: Classifier, items: Items, plan: Plan, limit: int | None) -> dict[str, Any]:
+    """What a run is identified by: the same request goes on with its run."""
+    about = {"model": classifier.name, "weights_sha256": classifier.weights_hash(), "data": items.name}
+    return about | {"pictures": len(items), "limit": limit, **plan.as_dict()}
+
+
+def _asking(plan: Plan, need: str) -> str:
+    names = [measure.name for measure, _ in plan.tests if need in measure.needs]
+    return f"the test {names[0]!r}" if len(names) == 1 else f"each of the tests {', '.join(map(repr, names))}"
+
+
+def _items(dataset: Any) -> Items:
+    from ..datasets import open_dataset
+
+    return dataset if isinstance(dataset, Items) else open_dataset(dataset)
+
+
+def _pictures(
+    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, run: int, engine: str, workers: int
+) -> Iterator[Picture]:
+    """One finished picture after the other, in whatever order."""
+    if engine == "ray":
+        from .ray_engine import pictures
+
+        yield from pictures(classifier, items, plan, kept, run, workers)
+        return
+    for item in items:
+        yield work(classifier, item, plan, kept.known)
+
+
+class _Bar:
+    """tqdm's bar as a progress function and a context manager."""
+
+    def __init__(self, total: int) -> None:
+        from tqdm.auto import tqdm
+
+        self.bar = tqdm(total=total, unit="picture", disable=None)
+
+    def __enter__(self) -> Progress:
+        return lambda done, total: (self.bar.update(done - self.bar.n), None)[1]
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
+def _reporting(progress: bool | Progress, total: int) -> Any:
+    from contextlib import nullcontext
+
+    if progress is True:
+        return _Bar(total)
+    return nullcontext((lambda done, total: None) if progress is False else progress)
