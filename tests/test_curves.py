@@ -132,3 +132,40 @@ def test_blur_agrees_with_torchvision() -> None:
 def test_bad_requests(call: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+def test_average_drop_agrees_with_torchcam() -> None:
+    """The same maps go in; torchcam's own metric comes out."""
+    from torchcam.metrics import ClassificationMetric
+
+    from camwidgets.evaluation.measure import Case, find_measure
+
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    classifier = camwidgets.wrap(module.eval(), input_size=12)
+    inputs, maps = torch.randn(6, 3, 12, 12), torch.rand(6, 12, 12)
+    scores: list[dict[str, Any]] = []
+
+    class Extractor:
+        model = module
+
+        def __call__(self, class_idx: Any = None, scores: Any = None, **_: Any) -> list[Tensor]:
+            return [maps]
+
+        def fuse_cams(self, cams: list[Tensor]) -> Tensor:
+            return cams[0]
+
+        def _hooks_off(self) -> Any:
+            from contextlib import nullcontext
+
+            return nullcontext()
+
+    metric = ClassificationMetric(Extractor(), lambda logits: logits.softmax(-1))
+    metric.update(inputs)
+    expected = metric.summary()
+    for x, values in zip(inputs, maps, strict=True):
+        logits = module(x[None]).detach()[0]
+        case = Case(classifier, x[None], int(logits.argmax()), values.numpy(), logits)
+        scores.append(find_measure("confidence").function(case))
+    assert np.mean([one["drop"] for one in scores]) == pytest.approx(expected["avg_drop"], abs=1e-6)
+    assert np.mean([one["increase"] for one in scores]) == pytest.approx(expected["conf_increase"], abs=1e-6)

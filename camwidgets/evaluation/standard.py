@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+import torch
+
 from ..maps.method import Parameter
 from .curves import STEPS, blanked, deletion, insertion, perturbation
 from .location import THRESHOLDS, box_hits, energy_inside, pointing
@@ -31,6 +34,15 @@ def occlusion(case: Case, threshold: float = 0.7) -> Values:
     logits = case.passes.map(case.classifier, lambda a, b: blanked(case.x, case.map, threshold), 1)[0]
     rank = int((logits > logits[case.target]).sum())
     return {"top1": float(rank < 1), "top5": float(rank < 5), "probability": float(logits.softmax(0)[case.target])}
+
+
+def confidence(case: Case) -> Values:
+    """What is left of p_c when the input is multiplied by its map."""
+    shown = case.x * torch.from_numpy(np.ascontiguousarray(case.map)).to(case.x)
+    before = float(case.logits.softmax(0)[case.target])
+    logits = case.passes.map(case.classifier, lambda a, b: shown, 1)[0]
+    after = float(logits.softmax(0)[case.target])
+    return {"drop": max(0.0, before - after) / before if before > 0 else 0.0, "increase": float(after > before)}
 
 
 def pointing_game(case: Case, points: int = 100) -> Values:
@@ -101,6 +113,15 @@ MEASURES = (
         ),
         "p_c(x ⊙ [M < 0.7])", "Jiang et al., IEEE TIP 2021, 4.4; [000] table 3.7", passes=True,
         parameters=(Parameter("threshold", 0.7, "value of the map from which pixels are blanked", low=0.01, high=1),),
+    ),
+    Measure(
+        "confidence", "Average drop, increase in confidence", confidence,
+        (
+            Result("average-drop", "relative fall of p_c when only the map's part is shown", -1, "drop"),
+            Result("increase", "pictures whose p_c rises", 1, "increase"),
+        ),
+        "max(0, p_c(x) − p_c(M ⊙ x)) / p_c(x); [p_c(M ⊙ x) > p_c(x)]", "Chattopadhay et al., WACV 2018, 4.1",
+        passes=True,
     ),
     Measure(
         "pointing", "Pointing game", pointing_game,
