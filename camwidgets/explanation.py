@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from .maps.enhance import Enhancement, enhanced
 from .maps.fusion import Plan, fuse, make_plan
 from .maps.method import Method, Request
 from .maps.passes import Passes, Progress
-from .maps.recipe import Recipe, chosen_stages, enhancement, fused_map, maps_of, refuse
+from .maps.recipe import Recipe, chosen_stages, each_map, enhancement, fused, maps_of, refuse
 from .maps.stages import default_stages, flat_reason, ordered, sign_of, stage_maps
 
 FORMAT = 1  # of a saved explanation; raised when the files change their meaning
@@ -164,12 +165,13 @@ def explain(
     found = find(method)
     plan = make_plan(gamma, scale, reduce, preset)
     sign_of(found, gradient)
-    how = Recipe(found, plan, gradient, found.check(parameters), enhancement(enhance))
+    checked = found.check(parameters)
     if isinstance(target, (list, tuple)):
         raise ValueError(f"explain takes one target, not {len(target)}; use capture for several")
     classifier.check_target(target)
     names = chosen_stages(classifier, found, stages)
     x = classifier.preprocess(image)
+    how = Recipe(found, plan, gradient, checked, enhancement(enhance, (int(x.shape[2]), int(x.shape[3]))))
     if found.kind == "evidence" and how.enhancement is None:
         evidence = capture(classifier, x, target, taps=names)
         made = [explain_evidence(evidence[i], found, names, gradient, plan) for i in range(len(evidence))]
@@ -216,10 +218,10 @@ def run(
     request = Request(classifier, x, wanted, passes)
     if how.enhancement is None:
         maps = maps_of(how, request, names)
-        fused = fuse(maps, request.size, how.plan, list(classifier.stages) or names)
+        made_map = fused(how, request, maps)
     else:
-        fused = enhanced(lambda one: fused_map(how, one, names), request, how.enhancement)
-        maps = {"input": fused}
+        made_map = enhanced(partial(each_map, how, request, names), x, how.enhancement)
+        maps = {"input": made_map}
     counts = passes.counts
     made = how.as_dict() | {
         "taps": {name: str(classifier.stages[name]) for name in names if how.method.kind != "picture"},
@@ -228,8 +230,8 @@ def run(
     }
     score = float(request.y(logits[None])[0])
     shown = wanted if isinstance(wanted, int) else getattr(wanted, "__name__", type(wanted).__name__)
-    reason = None if np.ptp(fused) > 0 else f"flat: {how.method.title} is the same everywhere"
-    return _explanation(classifier, classifier.pictures(x)[0], shown, logits, score, maps, fused, reason, made)
+    reason = None if np.ptp(made_map) > 0 else f"flat: {how.method.title} is the same everywhere"
+    return _explanation(classifier, classifier.pictures(x)[0], shown, logits, score, maps, made_map, reason, made)
 
 
 def _explanation(

@@ -49,7 +49,9 @@ X = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 def test_a_method_of_ones_own_for_the_picture() -> None:
     found = explain(net(), X, BRIGHT, power=2.0)
     expected = X[0].abs().mean(0).numpy() ** 2
-    np.testing.assert_allclose(found.map, expected / expected.max(), atol=1e-6)
+    np.testing.assert_allclose(found.map, (expected - expected.min()) / np.ptp(expected), atol=1e-6)
+    np.testing.assert_allclose(found.stage_maps["input"], expected, atol=1e-6)
+    assert found.made_by["plan"]["name"] == "picture"
     assert found.made_by["parameters"] == {"power": 2.0}
     assert found.made_by["passes"] == {"forward": 6, "backward": 0}
     assert found.caption == "Brightness · power=2.0"

@@ -36,6 +36,10 @@ Check = Callable[["Classifier"], str | None]
 NEEDS = ("gradients", "gap head", "many forwards", "convolutions", "transformer")
 
 
+class Unexplained(ValueError):
+    """A method has no map for this picture and class; the sentence says why."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter of a method: its type is the default's.
@@ -73,9 +77,10 @@ class Parameter:
             raise TypeError(f"{self.name} ({self.meaning}) must be {self._valid(whole)}; got {value!r}")
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
-        if not low <= value <= high:
+        number: Any = value
+        if not low <= number <= high:
             raise ValueError(f"{self.name} ({self.meaning}) must be {self._range()}; got {value!r}")
-        return int(value) if whole else float(value)
+        return int(number) if whole else float(number)
 
     def _valid(self, whole: bool) -> str:
         between = self._range()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Progress = Callable[[float, float], None]  # (done, total) in steps; whatever it raises ends the work
 Make = Callable[[int, int], Tensor]  # (start, stop) → the inputs start … stop − 1
 MEMORY = 1 << 30  # bytes that the activations of one batch may take
+CACHE = 24 << 20  # bytes of the largest activation of a batch on a CPU: beyond its caches a batch is slower, not faster
 CPU_BATCH, GPU_BATCH = 16, 256  # beyond these a batch is no faster
 
 
@@ -68,21 +69,30 @@ class Passes:
     ) -> Tensor:
         """What `reduce` (default: nothing) makes of the N×C logits of `total` inputs `make(start, stop)`, in order."""
         found: list[Tensor] = []
-        start, size = 0, self.batch
+        logits = _Logits(classifier)
+
+        def run(start: int, stop: int) -> None:
+            y = logits(make(start, stop))
+            found.append(reduce(y) if reduce else y)
+            self.counts.forward += stop - start
+            self.report(stop, total)
+
         with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
-            while start < total:
-                try:
-                    size = size or self.fitting(classifier, make(start, start + 1))
-                    stop = min(total, start + size)
-                    logits = _run(classifier, make(start, stop))
-                except RuntimeError as error:
-                    size = _halved(size or 1, error)
-                    continue
-                found.append(reduce(logits) if reduce else logits)
-                self.counts.forward += stop - start
-                start = stop
-                self.report(start, total)
+            self.batches(total, lambda: self.fitting(classifier, make(0, 1)), run)
         return torch.cat(found)
+
+    def batches(self, total: int, size: Callable[[], int], run: Callable[[int, int], None]) -> None:
+        """`run(start, stop)` for 0 … total, `size()` at a time; a batch that does not fit is halved and run again."""
+        start, most = 0, self.batch
+        while start < total:
+            try:
+                most = most or size()
+                stop = min(total, start + most)
+                run(start, stop)
+            except RuntimeError as error:
+                most = _halved(most or 1, error)
+                continue
+            start = stop
 
     def report(self, done: float, total: float) -> None:
         """Say how far the work is; this is where a cancelled work ends."""
@@ -95,21 +105,45 @@ class Passes:
             return self
         return replace(self, progress=lambda done, total: self.report(i + done / total, n))
 
-    def fitting(self, classifier: Classifier, x: Tensor) -> int:
-        """Pictures of the size of `x` that a batch may hold."""
+    def fitting(self, classifier: Classifier, x: Tensor, values: float | None = None) -> int:
+        """Pictures of the size of `x` that a batch may hold.
+
+        values: activations that one picture of the classifier's input size keeps alive at a time; None: as many as a
+        pass without a graph does.
+        """
         if self.batch is not None:
             return int(self.batch)
         h, w = classifier.input_size
-        largest = max((tap.channels * tap.size[0] * tap.size[1] for tap in classifier.taps.values()), default=0)
+        area = x.shape[2] * x.shape[3] / (h * w)
+        largest = max((tap.channels * tap.size[0] * tap.size[1] for tap in classifier.taps.values()), default=1)
         # Without a graph three of the largest activations are alive at a time: input, result and workspace.
-        each = x.element_size() * (3 * largest * x.shape[2] * x.shape[3] / (h * w) + 4 * x[0].numel())
-        return max(1, min(GPU_BATCH if x.is_cuda else CPU_BATCH, int(self.memory / each)))
+        each = x.element_size() * ((3 * largest if values is None else values) * area + 4 * x[0].numel())
+        most = GPU_BATCH if x.is_cuda else min(CPU_BATCH, int(CACHE / (x.element_size() * largest * area)))
+        return max(1, min(most, int(self.memory / each)))
 
 
-def _run(classifier: Classifier, x: Tensor) -> Tensor:
-    logits = classifier.logits(x)
-    check_finite(logits, classifier.name)
-    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+class _Logits:
+    """Logits of batch after batch; on a CPU in the memory layout in which convolutions are fastest."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.last = True  # channels last, until the network turns out to need them first
+
+    def __call__(self, x: Tensor) -> Tensor:
+        y = self._run(x)
+        check_finite(y, self.classifier.name)
+        return y.float() if y.dtype in (torch.float16, torch.bfloat16) else y
+
+    def _run(self, x: Tensor) -> Tensor:
+        if x.device.type != "cpu" or not self.last:
+            return self.classifier.logits(x)
+        try:
+            return self.classifier.logits(x.contiguous(memory_format=torch.channels_last))
+        except RuntimeError as error:
+            if "view size is not compatible" not in str(error):
+                raise
+        self.last = False  # `x.view(n, -1)` in somebody's forward needs the usual layout
+        return self.classifier.logits(x.contiguous())
 
 
 def _halved(size: int, error: RuntimeError) -> int:
@@ -118,7 +152,7 @@ def _halved(size: int, error: RuntimeError) -> int:
         raise error
     if size == 1:
         raise NotEnoughMemory("even one picture does not fit into memory") from error
-    warnings.warn(f"a batch of {size} pictures does not fit into memory: going on with {size // 2}", stacklevel=4)
+    warnings.warn(f"a batch of {size} pictures does not fit into memory: going on with {size // 2}", stacklevel=5)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return size // 2

@@ -12,21 +12,32 @@ from torch import Tensor
 
 from ..classifiers.classifier import Classifier
 from ..evidence import capture
-from .enhance import Enhancement
+from .enhance import Enhancement, Take
 from .fusion import Plan, fuse
-from .method import Method, Request
+from .method import Method, Request, Unexplained
+from .passes import Make
 from .stages import sign_of, stage_maps
+
+# A map of the whole picture is stretched from its minimum to its maximum: RISE's, an average, is 0 nowhere.
+WHOLE = Plan("picture", scale="none", scaled="none", normalise="minmax")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a map is made: the method with its checked parameters, the handling of signs, fusion, enhancement."""
+    """How a map is made: the method with its checked parameters, the handling of signs, fusion, enhancement.
+
+    There is nothing to fuse where a method makes one map of the whole picture: its plan is `WHOLE`.
+    """
 
     method: Method
     plan: Plan
     gradient: str | None = None
     parameters: dict[str, Any] = field(default_factory=dict)
     enhancement: Enhancement | None = None
+
+    def __post_init__(self) -> None:
+        if self.method.kind == "picture":
+            object.__setattr__(self, "plan", WHOLE)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
@@ -40,13 +51,14 @@ class Recipe:
         }
 
 
-def enhancement(given: bool | Enhancement) -> Enhancement | None:
-    """True: with the published settings; False: none."""
+def enhancement(given: bool | Enhancement, size: tuple[int, int]) -> Enhancement | None:
+    """True: with the published settings in proportion to a picture of `size` (H, W); False: none."""
     if isinstance(given, Enhancement):
+        given.corners(size)  # raises if it does not fit
         return given
     if not isinstance(given, bool):
         raise TypeError(f"enhance must be True, False or an Enhancement(window=…, stride=…); got {given!r}")
-    return Enhancement() if given else None
+    return Enhancement.scaled(size) if given else None
 
 
 def chosen_stages(classifier: Classifier, method: Method, stages: Iterable[str] | None) -> list[str]:
@@ -86,7 +98,57 @@ def maps_of(how: Recipe, request: Request, names: list[str]) -> dict[str, np.nda
 
 def fused_map(how: Recipe, request: Request, names: list[str]) -> np.ndarray:
     """The fused map of one picture, H×W float32 in [0, 1], not enhanced."""
-    return fuse(maps_of(how, request, names), request.size, how.plan, list(request.classifier.stages) or names)
+    return fused(how, request, maps_of(how, request, names))
+
+
+def fused(how: Recipe, request: Request, maps: dict[str, np.ndarray]) -> np.ndarray:
+    """Raw maps to one map, H×W float32 in [0, 1]."""
+    return fuse(maps, request.size, how.plan, list(request.classifier.stages) or list(maps))
+
+
+def each_map(how: Recipe, request: Request, names: list[str], make: Make, total: int, take: Take) -> None:
+    """`take(i, map, score)` for every of `total` inputs `make(start, stop)`: its fused map and the target's score.
+
+    Evidence is captured batch by batch; methods that run the network themselves follow one another. Input 0 must have
+    a map; another one of which the method has none to give (`Unexplained`) has a map of zeros.
+    """
+    if how.method.kind == "evidence":
+        _each_from_evidence(how, request, names, make, total, take)
+        return
+    scores = request.at(passes=request.passes.step(0, total + 1)).scores_of(make, total)
+    for i in range(total):
+        one = request.at(x=make(i, i + 1), passes=request.passes.step(i + 1, total + 1))
+        try:
+            values = fused_map(how, one, names)
+        except Unexplained:
+            if i == 0:
+                raise
+            values = np.zeros(request.size, np.float32)
+        take(i, values, float(scores[i]))
+
+
+def _each_from_evidence(
+    how: Recipe, request: Request, names: list[str], make: Make, total: int, take: Take
+) -> None:  # fmt: skip
+    classifier, passes = request.classifier, request.passes
+    taps = list(classifier.taps.values())
+    first = min((taps.index(tap) for tap in classifier.select(names).values() if tap in taps), default=0)
+    kept = sum(tap.channels * tap.size[0] * tap.size[1] for tap in taps[first:])  # what the graph holds
+
+    def run(start: int, stop: int) -> None:
+        evidence = capture(classifier, make(start, stop), request.target, names)
+        scores = request.score(evidence.logits).tolist()
+        found = [
+            fused(how, request, stage_maps(evidence[i], how.method, how.gradient, names, how.plan))
+            for i in range(len(evidence))
+        ]
+        passes.counts.forward += stop - start
+        passes.counts.backward += stop - start
+        for i, (values, score) in enumerate(zip(found, scores, strict=True), start):
+            take(i, values, score)
+        passes.report(stop, total)
+
+    passes.batches(total, lambda: passes.fitting(classifier, request.x, kept), run)
 
 
 def _raw(method: Method, values: Tensor) -> np.ndarray:
