@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .classifiers.activations import GATES, PRODUCTS, activation_of
+from .classifiers.guards import unfused
 from .classifiers.taps import Tap
 
 
@@ -21,6 +22,7 @@ class Catcher(TorchFunctionMode):
         super().__init__()
         self.wanted = {(tap.module, tap.call): tap for tap in taps if not tap.function}
         self.functions = {(tap.module, tap.call): tap for tap in taps if tap.function}
+        self.sequences = any(tap.layout == "tokens" for tap in taps)
         self.twice = twice
         self.calls: Counter[str] = Counter()
         self.sites: dict[str, Tensor] = {}
@@ -37,6 +39,8 @@ class Catcher(TorchFunctionMode):
                 stack.callback(handle.remove)
             if self.functions:
                 stack.enter_context(self)
+            elif self.sequences:
+                stack.enter_context(unfused())
             yield
 
     def hook(self, name: str, out: Any) -> Any:

@@ -103,7 +103,7 @@ class Recording(_Pass):
         self._sites, self._y = sites, y
         self.logits = _plain(y.detach())
         self.activations: dict[str, Tensor] = {
-            tap: _channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()
+            tap: channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()
         }
 
     def __enter__(self) -> Recording:
@@ -131,7 +131,7 @@ class Recording(_Pass):
             grads = self.gradients(scores.sum(), retain_graph=not last)
         cut = frozenset(str(tap) for tap, g in grads.items() if g is None)
         found: dict[str, Tensor] = {
-            tap: torch.zeros_like(self.activations[tap]) if g is None else _channels_first(g, self._tap(tap))
+            tap: torch.zeros_like(self.activations[tap]) if g is None else channels_first(g, self._tap(tap))
             for tap, g in grads.items()
         }
         if last:
@@ -268,5 +268,16 @@ def _plain(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _channels_first(tensor: Tensor, tap: Tap) -> Tensor:
-    return tensor if tap.layout == "channels-first" else tensor.permute(0, 3, 1, 2)
+def channels_first(tensor: Tensor, tap: Tap) -> Tensor:
+    """The raw tensor of a tap as N×K×h×w; of a sequence N×s×d the tokens of the picture alone."""
+    if tap.layout == "channels-first":
+        return tensor
+    if tap.layout == "channels-last":
+        return tensor.permute(0, 3, 1, 2)
+    if tensor.ndim != 3 or tensor.shape[1] != tap.tokens:
+        raise ValueError(
+            f"the tap {str(tap)!r} holds {tap.tokens} tokens at the classifier's input size, for this input "
+            f"{'×'.join(map(str, tensor.shape))}: resize the input, or wrap the network with input_size="
+        )
+    h, w = tap.size
+    return tensor[:, tap.prefix : tap.prefix + h * w].transpose(1, 2).reshape(len(tensor), -1, h, w)

@@ -169,7 +169,7 @@ def test_folding_the_normalisation_changes_nothing(name: str) -> None:
 
 @pytest.mark.parametrize("ask", [toy_model, load_toy_weights, toy_card, build])
 def test_unknown_names(ask: Any) -> None:
-    with pytest.raises(ValueError, match="unknown toy network 'toi'; valid: toy, toy-shortcut, defects"):
+    with pytest.raises(ValueError, match="unknown toy network 'toi'; valid: toy, toy-shortcut, defects, toy-vit"):
         ask("toi")
 
 

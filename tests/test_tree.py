@@ -167,7 +167,8 @@ def test_bad_nodes() -> None:
 
 def test_a_transformer_gets_a_clear_answer() -> None:
     classifier = camwidgets.load("vit_b_32", weights=None)
-    with pytest.raises(ValueError, match="no spatial activations"):
+    said = "gAP trees need spatial stages of rectified activations; the stages of vit_b_32 are the tokens"
+    with pytest.raises(ValueError, match=said):
         decompose(classifier, camwidgets.samples.picture("cat"))
 
 

@@ -1,6 +1,6 @@
 """Train the small networks that ship with the kit (`make toy-model`): a few minutes each on one core, seeded.
 
-python tools/train_toy.py                     all three, into camwidgets/datasets/weights/
+python tools/train_toy.py                     all four, into camwidgets/datasets/weights/
 python tools/train_toy.py toy --check         train again and compare with what ships; exit 1 beyond one point
 python tools/train_toy.py toy --out /tmp/w    somewhere else
 """
@@ -43,6 +43,7 @@ class Recipe:
     With `ramp` that penalty grows from nothing; a net that hardly learns yet would only fall silent.
     With `presence`, features of the last stage may only speak for class 1 and not for class 0 (head weights 0 and ≥ 0):
     otherwise a net may tell a defect by the sound texture that is missing, and no map of "defect" would lie on it.
+    With `clip`, the gradient of all weights together is no longer than this: transformers need it.
     With `calibrate`, the bias of class 1 is set anew on other pictures of that world, the one the net is meant for.
     """
 
@@ -55,6 +56,7 @@ class Recipe:
     twins: bool = False
     presence: bool = False
     ramp: bool = False
+    clip: float | None = None
     calibrate: dict[str, Any] | None = None
     sparse: dict[str, float] = field(default_factory=dict)
 
@@ -81,6 +83,14 @@ RECIPES: dict[str, Recipe] = {
         sparse={"layer3": 0.15, "layer4": 0.3},
         ramp=True,
         calibrate={},
+    ),
+    "toy-vit": Recipe(
+        10,
+        ((6000, {"context_strength": 0.0, "occlusion": 0.2, "clutter": 0.5}),),
+        seed=4,
+        batch=32,
+        rate=2e-3,
+        clip=1.0,
     ),
 }
 
@@ -174,6 +184,8 @@ def train(name: str, recipe: Recipe) -> nn.Module:
             loss = loss + weight * sum(recipe.sparse[tap] * spread(a) for tap, a in active.items())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
+            if recipe.clip is not None:
+                nn.utils.clip_grad_norm_(net.parameters(), recipe.clip)
             optimiser.step()
             schedule.step()
             if recipe.presence:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def every_module(module: nn.Module) -> list[nn.Module]:
@@ -53,6 +54,16 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
         for m in modules:
             m.training = True
+
+
+class unfused(TorchFunctionMode):
+    """Inside: PyTorch's transformer layers run module by module; alone they may take one fused path past their parts.
+
+    They do so whenever Python functions are watched; nothing global is switched.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return func(*args, **(kwargs or {}))
 
 
 def call(module: nn.Module, x: Tensor) -> Any:

@@ -20,6 +20,11 @@ def slid(before: ReceptiveField, kernel: Any, stride: Any, padding: Any, dilatio
     )
 
 
+def enlarged(before: ReceptiveField, k: int) -> ReceptiveField:
+    """The receptive field where k×k positions become one."""
+    return slid(before, (k, k), (k, k), (0, 0), (1, 1))
+
+
 def join(fields: list[ReceptiveField]) -> ReceptiveField:
     """The smallest window that holds all windows."""
     start = (min(f.start[0] for f in fields), min(f.start[1] for f in fields))

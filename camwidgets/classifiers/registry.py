@@ -22,7 +22,7 @@ from .states import adapt, read_state
 HEADS = ("fc", "classifier", "head", "heads")
 PATIENCE = 20.0  # seconds without an answer after which a download is given up
 EMBEDDED = "efficientnet_lite0"
-TOYS = ("toy", "toy-shortcut", "defects")
+TOYS = ("toy", "toy-shortcut", "defects", "toy-vit")
 
 
 def available() -> list[str]:
@@ -43,8 +43,8 @@ def load(
     """Return a classifier by name.
 
     Args:
-        name: "efficientnet_lite0" (embedded, no network needed), a toy net ("toy", "toy-shortcut", "defects"), or any
-            torchvision classifier ("resnet50" …; see `available()`).
+        name: "efficientnet_lite0" (embedded, no network needed), a toy net ("toy", "toy-shortcut", "defects",
+            "toy-vit"), or any torchvision classifier ("resnet50" …; see `available()`).
         weights: "DEFAULT" (torchvision's best: downloaded now, unless a copy is in the cache), None (random), or the
             path of a state dict (.safetensors, or .pth read with `weights_only=True`).
         labels: class labels, if not those of ImageNet.
@@ -128,13 +128,11 @@ def _load_embedded(weights: Any, labels: Sequence[str] | None, fit: Fit) -> Clas
 
 
 def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -> Classifier:
-    from .toynet import toy_model
+    from .toynet import build, toy_model
 
     module, own, size, mean, std = toy_model(name)
     if weights is None:
-        for part in module.modules():
-            if isinstance(part, (nn.Conv2d, nn.Linear)):
-                part.reset_parameters()
+        module = build(name)
     elif weights != "DEFAULT":
         module.load_state_dict(adapt(read_state(weights), module, name))
     preprocessing = Preprocessing(size, size[0], fit, mean, std)

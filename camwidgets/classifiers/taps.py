@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Layout = Literal["channels-first", "channels-last"]
+Layout = Literal["channels-first", "channels-last", "tokens"]
 BeforeSite = tuple[str, int, str]  # (module, call, "input" or "output"): where a value can be read
 
 # Activations that stop growing: at the ceiling their gradient is zero, so a decision is taken before them.
@@ -50,6 +50,8 @@ class Tap(str):
         before: where the value before the activation can be read (module, call, its input or output), if anywhere.
         receptive_field: see `ReceptiveField`. pooled_by: k if a k×k max-pool at stride k follows, else 1.
         bypassed: whether a skip connection or parallel branch goes around it (it does not carry the whole decision).
+        prefix, tokens: of the layout "tokens" (N×s×d): the number of tokens in front of the h·w of the picture (class
+            token, registers), and the length s of the sequence; 0 elsewhere.
     """
 
     module: str
@@ -63,6 +65,8 @@ class Tap(str):
     receptive_field: ReceptiveField
     pooled_by: int
     bypassed: bool
+    prefix: int
+    tokens: int
 
     def __new__(
         cls,
@@ -78,6 +82,8 @@ class Tap(str):
         receptive_field: ReceptiveField | None = None,
         pooled_by: int = 1,
         bypassed: bool = False,
+        prefix: int = 0,
+        tokens: int = 0,
     ) -> Tap:
         tap = super().__new__(cls, tap_name(module, call, function))
         tap.module, tap.call, tap.function = module, call, function
@@ -85,6 +91,7 @@ class Tap(str):
         tap.activation, tap.before = activation, before
         tap.receptive_field = receptive_field or ReceptiveField()
         tap.pooled_by, tap.bypassed = pooled_by, bypassed
+        tap.prefix, tap.tokens = prefix, tokens
         return tap
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,12 +18,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .activations import GATES, NONNEGATIVE, activation_of
+from .guards import unfused
+from .notes import Note, channels_of, flat, layout_of, moved, padded, passed_by_everything
 from .receptive import join, pair, slid
-from .taps import BeforeSite, Layout, ReceptiveField, Tap
+from .staging import choose_stages
+from .taps import BeforeSite, Layout, Tap, tap_name
 
 POOLS = {"max_pool2d_with_indices", "max_pool2d", "avg_pool2d"}
 GLOBAL = {"mean", "_adaptive_avg_pool2d", "adaptive_max_pool2d", "_adaptive_avg_pool2d_backward"}
-MIXING = {"bmm", "baddbmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"}
+MIXING = {"bmm", "baddbmm", "_softmax", "_safe_softmax", "_native_multi_head_attention"}
+FUSED = "_scaled_dot_product"  # how the names of all operations that compute an attention in one begin
 # Operations that move or join values without computing new ones: a rectified tensor stays rectified.
 MOVING = {
     "view", "_unsafe_view", "reshape", "permute", "transpose", "clone", "contiguous", "alias", "detach", "slice",
@@ -32,38 +36,38 @@ MOVING = {
 }  # fmt: skip
 
 
-@dataclass
-class Note:
-    """What is known of one tensor during the trace."""
+@dataclass(frozen=True)
+class Attention:
+    """One attention of the pass: the tap whose values feed it, and how many tokens look at each other in it.
 
-    kind: str | None = None  # "rectified", "pooled" (moved down a resolution since) or None
-    activation: str | None = None
-    before: BeforeSite | None = None  # where the value before the activation can be read
-    size: tuple[int, int] = (1, 1)
-    field: ReceptiveField = field(default_factory=ReceptiveField)
-    gate_of: tuple[Note, str] | None = None  # (x, kind) where this is σ(x): x·σ(x) is a swish
-    pooled_by: int = 1
-    born: int = 0  # the operation that made it
-    last_use: int = 0  # the last operation that read it
+    Fewer than the tap has: attention within windows (Swin).
+    """
+
+    tap: Tap
+    length: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether every token sees every other."""
+        return self.tap.layout == "tokens" and self.length == self.tap.tokens
 
 
 @dataclass
 class Trace:
-    """What one traced pass leaves: every tappable site, and the stage taps."""
+    """What one traced pass leaves: every tappable site, the stage taps, and the attentions in order."""
 
     taps: dict[str, Tap]
     stages: dict[str, Tap]
+    attentions: tuple[Attention, ...] = ()
 
 
 def trace(module: nn.Module, run: Callable[[], Any], input_size: tuple[int, int]) -> Trace:
     """Run `run()` (one forward pass of `module` on one picture, no gradients) and find its taps.
 
-    Stages are numbered from the highest resolution; a stage's tap is the last rectified activation at its stride
-    that everything passes through (ResNet-50: the output of `layer1`, not the first ReLU inside `layer2.0`, which the
-    shortcut goes around). Where every one is bypassed (ConvNeXt), it is the last one.
+    Stages are numbered from the highest resolution; `staging.choose_stages` says which taps they are.
     """
     tracer = _Tracer(input_size)
-    with _watch_modules(module, tracer), tracer:
+    with _watch_modules(module, tracer), unfused(), tracer:
         run()
     return tracer.result()
 
@@ -77,26 +81,45 @@ class _Tracer(TorchDispatchMode):
         self.calls: Counter[str] = Counter()
         self.order: dict[tuple[str, int], int] = {}  # (module, call) -> when it returned
         self.anchors: Any = WeakTensorKeyDictionary()  # tensor -> (module, call) whose output it was computed from
-        self.stack: list[tuple[str, int, bool, list[Tensor]]] = []  # module, call, whether it has children, inputs
+        # module, call, whether it has children, whether it has weights, inputs
+        self.stack: list[tuple[str, int, bool, bool, list[Tensor]]] = []
         self.sites: list[tuple[str, int, str | None, int, Layout, Note]] = []
+        self.modules_sites: set[tuple[str, int]] = set()
+        self.given: dict[tuple[str, int], tuple[str, int] | None] = {}  # (module, call) -> the anchor of its input
+        self.attentions: list[tuple[tuple[str, int], int]] = []
         self.clock = 0
         self.every_note: list[Note] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         name = func._overloadpacket.__name__
-        inputs = [a for a in _flat(args) if isinstance(a, Tensor)]
+        inputs = [a for a in flat(args) if isinstance(a, Tensor)]
         self.clock += 1
+        length = _attention_length(name, inputs, out)
+        if length:
+            self._attended(length, inputs)
         made = self._note(name.rstrip("_") if not name.startswith("_") else name, inputs, args, kwargs or {}, out)
         if made is not None:
             made.born = made.last_use = self.clock
             made.pooled_by = 1
             self.every_note.append(made)
             anchor = self._anchor(inputs)
-            for tensor in _flat(out):
+            for tensor in flat(out):
                 if isinstance(tensor, Tensor):
                     self._remember(name, tensor, made, anchor)
         return out
+
+    def _attended(self, length: int, inputs: list[Tensor]) -> None:
+        """Remember the site that feeds this attention: what the innermost module with weights that runs was given.
+
+        Where attention is written into the network itself: what the projection to queries was given.
+        """
+        given = [self.anchors.get(one[0]) for *_, weights, one in reversed(self.stack) if one and weights]
+        projection = self._anchor(inputs)
+        given += [self.given.get(projection), projection] if projection else []
+        key = next((key for key in given if key in self.modules_sites), None)
+        if key is not None:
+            self.attentions.append((key, length))
 
     def _anchor(self, inputs: list[Tensor]) -> tuple[str, int] | None:
         """The last module call that one of these tensors comes from by way of functions alone."""
@@ -114,9 +137,9 @@ class _Tracer(TorchDispatchMode):
                 self.anchors[tensor] = anchor
             return
         inside = bool(self.stack) and not self.stack[-1][2]
-        layout = _layout(tensor, note) if tensor.ndim == 4 and anchor and not inside else None
+        layout = layout_of(tensor, note) if tensor.ndim == 4 and anchor and not inside else None
         if layout and anchor:
-            self.sites.append((*anchor, note.activation, tensor.shape[_channel(layout)], layout, note))
+            self.sites.append((*anchor, note.activation, channels_of(tensor, layout), layout, note))
 
     def _note(self, name: str, inputs: list[Tensor], args: Any, kwargs: Any, out: Any) -> Note | None:
         for tensor in inputs:
@@ -128,28 +151,30 @@ class _Tracer(TorchDispatchMode):
             return None
         for note in known:
             note.last_use = self.clock
-        main = max(known, key=lambda note: note.size[0] * note.size[1])
+        main = max(known, key=lambda note: (note.size[0] * note.size[1], note.prefix >= 0))
         joined = [note for note in known if note.size == main.size]
-        base = Note(size=main.size, field=join([note.field for note in joined]))
+        fields = join([note.field for note in joined])
+        base = Note(size=main.size, field=fields, prefix=main.prefix, others=main.others, last=main.last)
         if name in ("convolution", "_convolution", "mkldnn_convolution"):
             return self._conv(base, args, first)
         if name in POOLS:
             return self._pool(base, main, args, first)
         if name in GLOBAL:
             size = tuple(first.shape[-2:]) if first.ndim == 4 else (1, 1)
-            return replace(base, size=size, field=replace(base.field, whole=True))  # type: ignore[arg-type]
+            return Note(size=size, field=replace(base.field, whole=True))  # type: ignore[arg-type]
         if name.startswith("upsample") or name in ("pixel_shuffle",):
-            return replace(base, size=tuple(first.shape[-2:]))  # type: ignore[arg-type]
-        if name in MIXING:
+            return Note(size=tuple(first.shape[-2:]), field=base.field)  # type: ignore[arg-type]
+        if name in MIXING or name.startswith(FUSED):
             return replace(base, field=replace(base.field, whole=True))
-        return self._elementwise(name, base, main, joined, inputs, args, kwargs, first)
+        found = self._elementwise(name, base, main, joined, inputs, args, kwargs, first)
+        return moved(name, found, inputs, args, kwargs, first) if name in MOVING or name == "cat" else found
 
     def _elementwise(
         self, name: str, base: Note, main: Note, joined: list[Note], inputs: list[Tensor], args: Any, kwargs: Any,
         first: Tensor,
     ) -> Note:  # fmt: skip
         if name == "constant_pad_nd":
-            return replace(_padded(base, args, first), kind="pooled" if main.kind else None)
+            return replace(padded(base, args, first), kind="pooled" if main.kind else None)
         activation = activation_of(name, args, kwargs)
         if activation:
             return replace(base, kind="rectified", activation=activation, before=self._before(inputs[0]))
@@ -177,7 +202,7 @@ class _Tracer(TorchDispatchMode):
 
     def _before(self, tensor: Tensor) -> BeforeSite | None:
         """The input of the activation module that runs now, or (bare function) the output of the module before."""
-        module, call, has_children, inputs = self.stack[-1] if self.stack else ("", 0, True, [])
+        module, call, has_children, _, inputs = self.stack[-1] if self.stack else ("", 0, True, False, [])
         if not has_children:
             return (module, call, "input") if any(tensor is one for one in inputs) else None
         made = self.made_by.get(tensor)
@@ -200,8 +225,10 @@ class _Tracer(TorchDispatchMode):
         window = slid(base.field, kernel, stride, padding, (1, 1))
         return Note(kind=kind, activation=main.activation, size=tuple(out.shape[-2:]), field=window)  # type: ignore[arg-type]
 
-    def entered(self, name: str, has_children: bool, inputs: Any) -> None:
-        self.stack.append((name, self.calls[name], has_children, [t for t in _flat(inputs) if isinstance(t, Tensor)]))
+    def entered(self, name: str, has_children: bool, weights: bool, inputs: Any) -> None:
+        tensors = [t for t in flat(inputs) if isinstance(t, Tensor)]
+        self.stack.append((name, self.calls[name], has_children, weights, tensors))
+        self.given[name, self.calls[name]] = self.anchors.get(tensors[0]) if tensors else None
         self.calls[name] += 1
 
     def left(self, out: Any) -> None:
@@ -209,40 +236,39 @@ class _Tracer(TorchDispatchMode):
         self.order[name, call] = self.clock
         if name and isinstance(out, Tensor) and out in self.notes:
             note = self.notes[out]
-            layout = _layout(out, note) if out.ndim == 4 else None
+            layout = layout_of(out, note)
             if layout:
-                self.sites.append((name, call, None, out.shape[_channel(layout)], layout, note))
+                self.sites.append((name, call, None, channels_of(out, layout), layout, note))
+                self.modules_sites.add((name, call))
             self.made_by[out] = self.anchors[out] = (name, call)
 
     def result(self) -> Trace:
         taps: dict[str, Tap] = {}
-        last: dict[int, Tap] = {}
-        passed = _passed_by_everything(self.every_note)
+        passed = passed_by_everything(self.every_note)
         for module, call, function, channels, layout, note in self.sites:
-            rectified = note.kind == "rectified"
+            rectified, sequence = note.kind == "rectified", layout == "tokens"
             tap = Tap(
                 module, call, function, channels=channels, size=note.size, layout=layout,
                 before=note.before if rectified else None, activation=note.activation if rectified else None,
                 receptive_field=note.field, pooled_by=note.pooled_by, bypassed=note.born not in passed,
+                prefix=note.prefix if sequence else 0, tokens=note.tokens if sequence else 0,
             )  # fmt: skip
             if function and tap in taps:
                 continue  # a second activation after the same module: a name means the first
             taps[tap] = tap
-            best = last.get(tap.stride)
-            if rectified and note.size != (1, 1) and (best is None or best.bypassed or not tap.bypassed):
-                last[tap.stride] = tap
-        stages = {f"S{i + 1}": last[stride] for i, stride in enumerate(sorted(last))}
-        return Trace(taps=taps, stages=stages)
+        attentions = tuple(Attention(taps[tap_name(*key, None)], length) for key, length in self.attentions)
+        stages = choose_stages(list(taps.values()), [one.tap for one in attentions])
+        return Trace(taps, stages, attentions)
 
 
-def _passed_by_everything(notes: list[Note]) -> set[int]:
-    """The operations after whose result no earlier value is read any more: all later values depend on it alone."""
-    passed, latest = set(), 0
-    for note in notes:
-        if latest <= note.born:
-            passed.add(note.born)
-        latest = max(latest, note.last_use)
-    return passed
+def _attention_length(name: str, inputs: list[Tensor], out: Any) -> int:
+    """How many tokens look at each other if this operation is an attention (the heart of one), else 0."""
+    if name.startswith(FUSED):
+        return int(inputs[0].shape[-2])
+    if name == "_native_multi_head_attention":
+        return int(inputs[0].shape[1])
+    square = name in ("_softmax", "_safe_softmax") and out.ndim > 2 and out.shape[-1] == out.shape[-2] > 1
+    return int(out.shape[-1]) if square else 0
 
 
 @contextmanager
@@ -251,38 +277,12 @@ def _watch_modules(module: nn.Module, tracer: _Tracer) -> Iterator[None]:
     try:
         for name, child in module.named_modules():
             nested = any(True for _ in child.children())
-            handles.append(child.register_forward_pre_hook(lambda m, i, n=name, c=nested: tracer.entered(n, c, i)))
+            weights = any(True for _ in child.parameters())
+            handles.append(
+                child.register_forward_pre_hook(lambda m, i, n=name, c=nested, w=weights: tracer.entered(n, c, w, i))
+            )
             handles.append(child.register_forward_hook(lambda m, i, out: tracer.left(out)))
         yield
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _padded(base: Note, args: Any, out: Tensor) -> Note:
-    pads = [*args[1], 0, 0, 0, 0]
-    channels_last = tuple(args[0].shape[1:3]) == base.size
-    left, top = (pads[2], pads[4]) if channels_last else (pads[0], pads[2])
-    size = out.shape[1:3] if channels_last else out.shape[-2:]
-    jump, start = base.field.jump, base.field.start
-    moved = replace(base.field, start=(start[0] - top * jump[0], start[1] - left * jump[1]))
-    return replace(base, size=tuple(size), field=moved)  # type: ignore[arg-type]
-
-
-def _layout(tensor: Tensor, note: Note) -> Layout | None:
-    """Where the channels are, told by where the known spatial size stands in the shape."""
-    if tuple(tensor.shape[2:]) == note.size:
-        return "channels-first"
-    return "channels-last" if tuple(tensor.shape[1:3]) == note.size else None
-
-
-def _channel(layout: Layout) -> int:
-    return 1 if layout == "channels-first" else 3
-
-
-def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _flat(item)
-    else:
-        yield value
