@@ -5,6 +5,22 @@ Nothing is downloaded. `open_dataset` recognises what it is given; `Item` and `I
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .items import Item, Items
 
-__all__ = ["Item", "Items"]
+if TYPE_CHECKING:
+    from .labels import match_labels as match_labels
+    from .opening import open_dataset as open_dataset
+
+_LATER = {"open_dataset": "opening", "match_labels": "labels"}
+__all__ = ["Item", "Items", "match_labels", "open_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    """The readers are loaded at first use: the worlds must not wait for them."""
+    from importlib import import_module
+
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -128,15 +128,19 @@ class Item:
             ValueError: the entry or the mask is bad, or the mask has not the size of the picture.
             OSError: the mask is not there.
         """
+        return self.mask_at(self.size)
+
+    def mask_at(self, size: Size | None) -> np.ndarray | None:
+        """`mask()` for a picture that is known to be of that (h, w); it is opened only if that is None."""
         if self.problem:
             raise ValueError(self.problem)
         if self.drawn is None:
             return None
         mask = self.drawn.read()
-        size = self.size or self.open().size[::-1]
-        if mask.shape != size:
+        width, height = self.open().size if size is None else size[::-1]
+        if mask.shape != (height, width):
             raise ValueError(
-                f"the mask of {self.id} has {mask.shape[1]}×{mask.shape[0]} pixels, the picture {size[1]}×{size[0]}"
+                f"the mask of {self.id} has {mask.shape[1]}×{mask.shape[0]} pixels, the picture {width}×{height}"
             )
         return mask
 
@@ -247,6 +251,10 @@ class Items(Sequence[Item]):
         place = self._order[index]
         label = getattr(self._entries, "label_of", None)
         return label(place) if label else self._entries[place].label
+
+    def at(self, places: Sequence[int]) -> Items:
+        """The items at these places, in this order."""
+        return self._taken([self._order[i] for i in places])
 
     def where(self, keep: Callable[[Item], bool]) -> Items:
         """The items for which `keep(item)` is true, in order: `items.where(lambda item: item.label == "crack")`."""
