@@ -139,22 +139,23 @@ def _spec(classifier: Classifier, title: str | None, given: Any) -> Spec:
     own = {name: value for name, value in options.items() if name in OPTIONS}
     parameters = found.check({name: value for name, value in options.items() if name not in OPTIONS})
     sign_of(found, own.get("gradient"))
-    own["enhance"] = _enhancement(own.get("enhance", False))
+    own["enhance"] = _enhancement(own.get("enhance", False), classifier.input_size)
     stages = chosen_stages(classifier, found, own.pop("stages", None))
     if stages:
         own["stages"] = stages
     return Spec(title or _title(found, own, options), found.name, own | parameters)
 
 
-def _enhancement(given: Any) -> Any:
-    how = enhancement(Enhancement(**given) if isinstance(given, Mapping) else given)
+def _enhancement(given: Any, size: tuple[int, int]) -> Any:
+    how = enhancement(Enhancement(**given) if isinstance(given, Mapping) else given, size)
     return how.as_dict() if how else False
 
 
 def _title(method: Method, own: dict[str, Any], given: dict[str, Any]) -> str:
     """The method's own title, with what was given beyond its name."""
     said = [f"{name}={value}" for name, value in given.items() if name not in ("enhance", "stages", "preset")]
-    stages = [*given["stages"]] if not isinstance(given.get("stages", []), str) else [given["stages"]]
+    stages = given.get("stages", [])
+    stages = [stages] if isinstance(stages, str) else list(stages)
     said += ["+".join(reversed(stages))] if stages else []
     said += [str(given["preset"])] if given.get("preset") else []
     return " · ".join([method.title, *said, *(["enhanced"] if own["enhance"] else [])])

@@ -6,7 +6,10 @@ started here. Workers send finished pictures back; only the calling process writ
 
 from __future__ import annotations
 
+import logging
+import pickle
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -17,22 +20,27 @@ from .plan import Plan
 from .results import Picture, Results
 from .work import work
 
+BLOCKS = 8  # pieces of work a worker gets, one after the other: what a killed worker loses is one of them
 
 class Evaluator:
-    """One worker: holds the network, answers with finished pictures."""
+    """One worker: holds the network, answers with finished pictures.
 
-    def __init__(self, classifier: Classifier, items: Sequence[Item], plan: Plan, threads: int) -> None:
+    `store` lists what Ray's store holds of the network and the data set: put there once, not sent with every actor.
+    """
+
+    def __init__(self, store: list[Any], plan: Plan, threads: int) -> None:
+        import ray
+
         # Sums are added up in another order by another number of threads: results would differ in the last bit.
         torch.set_num_threads(threads)
-        self.classifier, self.items, self.plan = classifier, items, plan
+        self.classifier, self.items = ray.get(store)
+        self.plan = plan
         if torch.cuda.is_available():
             self.classifier.to("cuda")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        import pickle
-
         picture = work(self.classifier, self.items[int(row["item"])], self.plan, lambda keys: {})
-        return {"picture": pickle.dumps(picture)}  # from our own workers only; Ray's tables hold plain values
+        return {"picture": pickle.dumps(picture)}  # comes from our own workers only; Ray's tables hold plain values
 
 
 def pictures(
@@ -42,39 +50,51 @@ def pictures(
 
     Pictures that this run has on record without an error are not sent out again.
     """
-    import pickle
-
     ray = _ray()
     if isinstance(workers, bool) or int(workers) != workers or workers < 1:
         raise ValueError(f"the number of workers is a whole number, at least 1; got {workers!r}")
     done = kept.finished(run)
     todo = [i for i, item in enumerate(items) if item.id not in done]
+    if not todo:
+        return
+    with _cluster(ray), _quiet(ray):
+        store = [ray.put(classifier), ray.put(items)]
+        blocks = min(len(todo), BLOCKS * int(workers))
+        rows = ray.data.from_items([{"item": i} for i in todo], override_num_blocks=blocks)
+        found = rows.map(
+            Evaluator, fn_constructor_args=(store, plan, torch.get_num_threads()),
+            compute=ray.data.ActorPoolStrategy(size=int(workers)),
+            num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
+        )  # fmt: skip
+        for row in found.iter_rows():
+            yield pickle.loads(row["picture"])
+
+
+@contextmanager
+def _cluster(ray: Any) -> Iterator[None]:
+    """The cluster that is there, or workers of our own that end with the work."""
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, include_dashboard=False, configure_logging=False)
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
-        if todo:
-            constructor = (ray.put(classifier), ray.put(items), plan, torch.get_num_threads())
-            rows = ray.data.from_items([{"item": i} for i in todo], override_num_blocks=min(len(todo), 8 * workers))
-            gpus = 1 if ray.cluster_resources().get("GPU") else 0
-            found = rows.map(
-                _Holder, fn_constructor_args=constructor, compute=ray.data.ActorPoolStrategy(size=int(workers)),
-                num_gpus=gpus,
-            )  # fmt: skip
-            for row in found.iter_rows():
-                yield pickle.loads(row["picture"])
+        yield
     finally:
         if ours:
             ray.shutdown()
 
 
-class _Holder(Evaluator):
-    """An `Evaluator` whose network and pictures were put into Ray's store once, not sent with every actor."""
-
-    def __init__(self, classifier: Any, items: Any, plan: Plan, threads: int) -> None:
-        import ray
-
-        super().__init__(ray.get(classifier), ray.get(items), plan, threads)
+@contextmanager
+def _quiet(ray: Any) -> Iterator[None]:
+    """Ray Data's own bars and execution plans would be drawn over ours."""
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    before = context.enable_progress_bars, logger.level
+    context.enable_progress_bars = False
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = before[0]
+        logger.setLevel(before[1])
 
 
 def _ray() -> Any:

@@ -136,7 +136,7 @@ class Results:
         with self._told(), self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO runs (made, identity, request, state) VALUES (?, ?, ?, 'running')",
-                (_now(), identity, identity),
+                (_now(), identity, json.dumps(request, ensure_ascii=False)),
             )
             (number,) = self._db.execute("SELECT id FROM runs WHERE identity = ?", (identity,)).fetchone()
             self._db.execute("UPDATE runs SET state = 'running' WHERE id = ?", (number,))

@@ -113,9 +113,11 @@ def _asking(plan: Plan, need: str) -> str:
 
 
 def _items(dataset: Any) -> Items:
+    if isinstance(dataset, Items):
+        return dataset
     from ..datasets import open_dataset
 
-    return dataset if isinstance(dataset, Items) else open_dataset(dataset)
+    return open_dataset(dataset)
 
 
 def _pictures(

@@ -67,7 +67,8 @@ def _look(classifier: Classifier, item: Item, plan: Plan, stack: ExitStack) -> t
         target = classifier.index(item.label)
     mask = view.mask if "mask" in plan.needs else None
     probability = float(logits.softmax(0)[target])
-    return Subject(view.x, target, logits, view.boxes, mask, probability), recording
+    boxes = view.boxes if "boxes" in plan.needs else ()
+    return Subject(view.x, target, logits, boxes, mask, probability), recording
 
 
 def _evaluated(

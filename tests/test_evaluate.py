@@ -1,0 +1,336 @@
+"""`evaluate`: methods × tests over a data set; found again, resumed, with errors on record."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import camwidgets
+from camwidgets.datasets.items import Item, Items
+from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.evaluation import evaluate
+from camwidgets.evaluation.measure import best, class_mean, find_measure, measures
+from camwidgets.evaluation.report import Report
+from camwidgets.evaluation.results import Results
+
+METHODS = ["layercam", "gradcam", "centre", "whole", "random"]
+TESTS = {"energy": {}, "pointing": {}, "localisation": {}, "segmentation": {}, "best-iou": {}}
+
+
+@pytest.fixture(scope="module")
+def toy() -> camwidgets.Classifier:
+    return camwidgets.load("toy")
+
+
+@pytest.fixture(scope="module")
+def world() -> Items:
+    return camwidgets.datasets.open_dataset(ToyWorld(seed=5, n=12))
+
+
+@pytest.fixture(scope="module")
+def report(toy: camwidgets.Classifier, world: Items) -> Report:
+    return evaluate(toy, world, METHODS, TESTS, progress=False)
+
+
+def test_every_method_and_test_has_its_number(report: Report) -> None:
+    table = report.table()
+    assert list(table.index) == ["LayerCAM", "Grad-CAM", "centre", "whole", "random"]
+    assert list(table.columns) == list(report.results)
+    assert not table.isna().any().any()
+    assert ((table >= 0) & (table <= 1)).all().all()
+    assert report.pictures == 12
+    assert report.errors.empty
+    assert report.skipped == {}
+
+
+def test_the_numbers_are_those_of_the_functions(report: Report, toy: camwidgets.Classifier, world: Items) -> None:
+    from camwidgets.evaluation.view import seen
+
+    from camwidgets.evaluation.location import energy_inside, within
+
+    expected = []
+    for item in world:
+        view = seen(toy, item, "squash")
+        made = camwidgets.explain(toy, view.x, "gradcam", item.label)
+        expected.append(energy_inside(made.map, within(made.map.shape, view.boxes)))
+    _, found, _ = report.values("Grad-CAM", "energy")
+    items, _, _ = report.values("Grad-CAM", "energy")
+    by_id = dict(zip([item.id for item in world], expected, strict=True))
+    np.testing.assert_allclose(found, [by_id[i] for i in items], rtol=1e-6)
+    assert report.table().loc["Grad-CAM", "energy"] == pytest.approx(np.mean(expected))
+
+
+def test_a_map_that_knows_something_beats_the_baselines(report: Report) -> None:
+    table = report.table()
+    for name in ("energy", "pointing-100", "map"):
+        assert table.loc["LayerCAM", name] > table.loc["random", name] + 0.1
+    assert table.loc["whole", "energy"] == pytest.approx(table.loc["random", "energy"], abs=0.02)
+
+
+def test_intervals_and_pairs(report: Report) -> None:
+    low, high = report.intervals()
+    table = report.table()
+    inside = (low <= table + 1e-9) & (table <= high + 1e-9)
+    assert inside.drop(columns=["box-best", "iou-best"]).all().all()
+    paired = report.paired("LayerCAM", "random", ["energy"])
+    row = paired.loc["energy ↑"]
+    assert row["difference"] == pytest.approx(table.loc["LayerCAM", "energy"] - table.loc["random", "energy"])
+    assert row["low"] > 0
+    assert row["better"] == "LayerCAM"
+    same = report.paired("whole", "whole", ["energy"]).loc["energy ↑"]
+    assert (same["difference"], same["low"], same["high"], same["better"]) == (0, 0, 0, "")
+
+
+def test_aggregates_by_hand() -> None:
+    groups = np.array(["a", "a", "a", "b"])
+    assert class_mean(np.array([1.0, 1.0, 1.0, 0.0]), groups) == 0.5
+    assert best(np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), groups) == 0.75
+
+
+def test_groups_of_confidence(report: Report) -> None:
+    groups = report.by_confidence("energy", (0.0, 0.5, 1.0))
+    counts = [int(name.split("n=")[1][:-1]) for name in groups.columns]
+    assert sum(counts) == 12
+    means = groups.to_numpy()
+    weighted = np.nansum(means * np.array(counts), 1) / 12
+    np.testing.assert_allclose(weighted, report.table()["energy"].to_numpy(), rtol=1e-9)
+
+
+def test_what_is_on_record_is_not_computed_again(
+    toy: camwidgets.Classifier, world: Items, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.sqlite"
+    first = evaluate(toy, world, ["layercam"], ["energy"], results=path, progress=False)
+    from camwidgets.evaluation import work
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(work, "_map", refuse)
+    again = evaluate(toy, world, ["layercam"], ["energy"], results=path, progress=False)
+    assert again.run.id == first.run.id
+    pd.testing.assert_frame_equal(again.to_frame(), first.to_frame())
+    renamed = evaluate(toy, world[:5], {"mine": {"method": "LayerCAM"}}, ["energy"], results=path, progress=False)
+    assert renamed.run.id != first.run.id
+    assert renamed.pictures == 5, "another run, the same numbers: found by their keys"
+    monkeypatch.undo()
+    for changes in ({"method": "layercam", "gradient": "signed"}, {"method": "layercam", "stages": ["S5"]}):
+        other = evaluate(toy, world[:2], {"mine": changes}, ["energy"], results=path, progress=False)
+        assert not np.allclose(other.values("mine", "energy")[1], renamed.values("mine", "energy")[1][:2])
+    with Results(path) as results:
+        assert len(results.runs()) == 4
+
+
+def test_a_method_that_fails_on_some_pictures(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    from camwidgets.maps import catalogue
+    from camwidgets.maps.method import Method, Request
+
+    def moody(request: Request) -> Any:
+        if request.target % 2:
+            raise ValueError("not on\nodd classes")
+        return request.x[0].abs().mean(0)
+
+    known = dict(catalogue._known()) | {"moody": Method("moody", "Moody", moody, "", "", kind="picture")}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(catalogue, "_known", lambda: known)
+        report = evaluate(toy, world, ["gradcam", "moody"], ["energy"], results=tmp_path / "r", progress=False)
+        assert set(report.errors["method"]) == {"Moody"}
+        assert set(report.errors["error"]) == {"not on odd classes"}
+        good = len(report.values("Moody", "energy")[0])
+        assert 0 < good < 12
+        assert good + len(report.errors) == 12
+        assert len(report.values("Grad-CAM", "energy")[0]) == 12
+        assert "Moody failed on" in report.to_text()
+        assert "not on odd classes" in report._repr_html_()
+
+
+class Missing:
+    """A picture that is not there."""
+
+    def open(self) -> Any:
+        raise FileNotFoundError("there is no picture 'gone.png'")
+
+    def hash(self) -> str:
+        return "0"
+
+    def parts(self) -> dict[str, Any]:
+        return {}
+
+    context = parts
+
+
+def test_a_broken_picture_is_skipped_and_told(toy: camwidgets.Classifier, world: Items) -> None:
+    gone: Any = Item("gone.png", 1, ((0, 0, 5, 5),), None, Missing())  # type: ignore[arg-type]
+    mixed = Items("mixed", [world[0], gone, world[1]])
+    report = evaluate(toy, mixed, ["gradcam"], ["energy"], progress=False)
+    assert report.pictures == 2
+    assert report.skipped == {"gone.png": "there is no picture 'gone.png'"}
+    assert "skipped gone.png" in report.to_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "sentence"),
+    [
+        ({"tests": ["energi"]}, ValueError, r"unknown test 'energi'; .*did you mean 'energy'"),
+        ({"tests": []}, ValueError, "no test was given"),
+        ({"tests": {"pointing": {"point": 3}}}, ValueError, "unknown parameter of the test pointing 'point'"),
+        ({"tests": {"pointing": {"points": 0}}}, ValueError, "must be between 1 and 100000; got 0"),
+        ({"methods": []}, ValueError, "no method was given"),
+        ({"methods": ["layercm"]}, ValueError, "unknown method 'layercm'"),
+        ({"methods": ["gradcam", "Grad-CAM"]}, ValueError, "two methods are called 'Grad-CAM'"),
+        ({"methods": [{"stages": ["S1"]}]}, ValueError, "a dict with 'method' and options"),
+        ({"methods": [{"method": "layercam", "stags": ["S1"]}]}, ValueError, "'stags' was given"),
+        ({"methods": [{"method": "centre", "gamma": 2}]}, ValueError, "baseline 'centre' has no options"),
+        ({"target": "guess"}, ValueError, "unknown target 'guess'"),
+        ({"fit": "stretch"}, ValueError, "unknown fit 'stretch'"),
+        ({"engine": "spark"}, ValueError, "unknown engine 'spark'"),
+        ({"limit": 0}, ValueError, "0"),
+    ],
+)
+def test_bad_requests_are_told_before_anything_runs(
+    options: dict[str, Any], kind: type[Exception], sentence: str, toy: camwidgets.Classifier, world: Items,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from camwidgets.evaluation import runner
+
+    def never(*_: Any) -> None:
+        raise AssertionError("it ran")
+
+    monkeypatch.setattr(runner, "work", never)
+    given = {"methods": ["gradcam"], "tests": ["energy"], **options}
+    with pytest.raises(kind, match=sentence):
+        evaluate(toy, world, progress=False, **given)
+
+
+def test_truth_that_is_not_there_is_told_before_anything_runs(toy: camwidgets.Classifier, world: Items) -> None:
+    bare = Items("bare", [Item(one.id, one.label, (), None, one.source) for one in world])
+    with pytest.raises(ValueError, match="the test 'energy' needs boxes; bare has none"):
+        evaluate(toy, bare, ["gradcam"], ["energy"], progress=False)
+    with pytest.raises(ValueError, match="each of the tests 'segmentation', 'best-iou' needs masks; bare has none"):
+        evaluate(toy, bare, ["gradcam"], ["segmentation", "best-iou"], progress=False)
+    foreign = Items("foreign", [Item("a", "submarine", (), None, world[0].source)])
+    with pytest.raises(ValueError, match=r"foreign: unknown label 'submarine'.*target='predicted' needs no labels"):
+        evaluate(toy, foreign, ["gradcam"], ["occlusion"], progress=False)
+    report = evaluate(toy, foreign, ["gradcam"], ["occlusion"], target="predicted", progress=False)
+    assert report.table().loc["Grad-CAM", "occluded-p"] <= 1
+
+
+def test_cancelled_work_is_kept(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    class Enough(Exception):
+        pass
+
+    def progress(done: float, total: float) -> None:
+        if done == 3:
+            raise Enough
+
+    path = tmp_path / "r.sqlite"
+    with pytest.raises(Enough):
+        evaluate(toy, world, ["gradcam"], ["energy"], results=path, progress=progress)
+    broken_off = Report.open(path)
+    assert (broken_off.pictures, broken_off.run.state) == (3, "cancelled")
+    seen: list[float] = []
+    whole = evaluate(
+        toy, world, ["gradcam"], ["energy"], results=path, progress=lambda done, total: seen.append(done)
+    )
+    assert (whole.pictures, whole.run.state, whole.run.id) == (12, "done", broken_off.run.id)
+    assert seen == list(range(1, 13))
+
+
+KILLED = """
+import sys, time
+import camwidgets
+from camwidgets.datasets.toyworld import ToyWorld
+print("ready", flush=True)
+camwidgets.evaluate(
+    camwidgets.load("toy"), ToyWorld(seed=5, n=12), ["layercam", "random"],
+    {"energy": {}, "insertion-deletion": {"steps": 30}}, results=sys.argv[1], progress=False, batch=16,
+)
+"""
+
+
+def test_killed_at_any_moment_nothing_is_lost_or_done_twice(tmp_path: Path) -> None:
+    script = tmp_path / "run.py"
+    script.write_text(textwrap.dedent(KILLED))
+    whole, cut = tmp_path / "whole.sqlite", tmp_path / "cut.sqlite"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, script, whole], check=True, timeout=120, env=environment)
+    expected = Report.open(whole)
+    random = np.random.default_rng(0)
+    kills = 0
+    for _ in range(3):
+        child = subprocess.Popen([sys.executable, script, cut], stdout=subprocess.PIPE, text=True, env=environment)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        time.sleep(float(random.uniform(0.3, 1.2)))
+        kills += child.poll() is None
+        child.send_signal(signal.SIGKILL)
+        child.wait(30)
+        child.stdout.close()
+    assert kills, "the program was over before it could be killed"
+    subprocess.run([sys.executable, script, cut], check=True, timeout=120, env=environment)
+    found = Report.open(cut)
+    columns = ["item", "label", "probability", "method", "test", "result", "value"]
+    pd.testing.assert_frame_equal(found.to_frame()[columns], expected.to_frame()[columns])
+    assert len(found.rows) == 12 * 2 * 2
+    assert found.run.state == "done"
+
+
+def test_files(report: Report, tmp_path: Path) -> None:
+    frame = pd.read_csv(report.to_csv(tmp_path / "r.csv"))
+    assert len(frame) == len(report.to_frame())
+    page = report.to_html(tmp_path / "r.html").read_text("utf-8")
+    assert "<h1>How good are these maps?</h1>" in page
+    assert "https://cdn" not in page.split("</script>", 1)[0][:2000]
+    text = report.to_text()
+    assert text.splitlines()[0].startswith("toy on ")
+    assert "LayerCAM" in text
+    assert "energy ↑" in text
+
+
+def test_names_are_escaped(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    evil = "<img src=x onerror=alert(1)>"
+    items = Items(evil, [Item(evil, one.label, one.boxes, None, one.source) for one in world[:1]])
+    report = evaluate(toy, items, {evil: {"method": "gradcam"}}, ["energy"], progress=False)
+    assert evil not in report._repr_html_()
+    body = report.to_html(tmp_path / "r.html").read_text("utf-8")
+    assert "<td><img" not in body
+    formula = Items("f", [Item("=1+1", world[0].label, world[0].boxes, None, world[0].source)])
+    kept = evaluate(toy, formula, ["gradcam"], ["energy"], progress=False).to_csv(tmp_path / "f.csv")
+    assert "'=1+1" in kept.read_text()
+
+
+def test_the_figure_shows_the_best_on_top(report: Report) -> None:
+    figure = report.figure("energy")
+    names, values = list(figure.data[0].y), list(figure.data[0].x)
+    assert values == sorted(values)
+    assert names[-1] == report.table()["energy"].idxmax()
+
+
+def test_every_test_says_what_it_is() -> None:
+    for name, measure in measures().items():
+        assert measure.name == name
+        assert measure.formula
+        assert measure.source
+        assert all(result.arrow in "↑↓" for result in measure.results)
+        assert measure is not None
+        assert find_measure(name).title == measure.title
+    names = [result.name for measure in measures().values() for result in measure.results]
+    assert len(names) == len(set(names))
+
+
+def test_a_classifier_travels(toy: camwidgets.Classifier) -> None:
+    copy = pickle.loads(pickle.dumps(toy))
+    picture = camwidgets.samples.picture("cat")
+    assert copy.predict(picture) == toy.predict(picture)
+    assert copy.weights_hash() == toy.weights_hash()
