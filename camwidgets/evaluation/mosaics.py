@@ -47,7 +47,7 @@ def mosaics(
         ValueError: fewer than four classes have such pictures.
     """
     check_integer("count", count, 1)
-    check_share("sure", sure, 0, 1)
+    check_share("sure", sure, 1.0)
     labels = {i: label for i, item in enumerate(items) if (label := _confident(classifier, item, sure)) is not None}
     if len(set(labels.values())) < CELLS:
         raise ValueError(
