@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .cam_explorer import CamExplorer
+from .comparison import MethodComparison
 from .tree_explorer import TreeExplorer
 
-__all__ = ["CamExplorer", "TreeExplorer"]
+__all__ = ["CamExplorer", "MethodComparison", "TreeExplorer"]

@@ -24,6 +24,23 @@ PARTS = (
     "explorer.js",
 )
 
+COMPARISON = (
+    "fusion.js",
+    "painting.js",
+    "controls.js",
+    "picture.js",
+    "stages.js",
+    "column.js",
+    "actions.js",
+    "link.js",
+    "comparison_region.js",
+    "comparison_paint.js",
+    "comparison_curves.js",
+    "comparison_cells.js",
+    "comparison_column.js",
+    "comparison.js",
+)
+
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..classifiers.classifier import Classifier
 from ..classifiers.preprocessing import Preprocessing
 from ..evidence import Evidence
 from ..figures.colour import SEQUENTIAL, table
@@ -75,8 +76,8 @@ class Scene:
             "picture": {"name": self.name, "height": self.picture.shape[0], "width": self.picture.shape[1]},
             "input": {"height": evidence.x.shape[2], "width": evidence.x.shape[3]},
             "network": classifier.name,
-            "target": _entry(self.target, chosen, share, float(logits[self.target])),
-            "top": [_entry(p.index, p.label, p.probability, p.logit) for p in classifier.ranked(logits, 5)],
+            "target": class_entry(self.target, chosen, share, float(logits[self.target])),
+            "top": [class_entry(p.index, p.label, p.probability, p.logit) for p in classifier.ranked(logits, 5)],
             "method": {"name": self.method.name, "title": self.method.title, "sign": self.method.gradient},
             "signs": list(self.method.signs),
             "stages": [
@@ -149,7 +150,12 @@ def make_scene(
 
 def crisp(evidence: Evidence, source: ImageSource) -> np.ndarray:
     """The part of the picture that the network saw, in up to twice as many pixels; H×W×3 uint8."""
-    seen, preprocessing = evidence.pictures[0], evidence.classifier.preprocessing
+    return crisper(evidence.classifier, evidence.pictures[0], source)
+
+
+def crisper(classifier: Classifier, seen: np.ndarray, source: ImageSource) -> np.ndarray:
+    """`seen`, what the network saw of `source`, in up to twice as many pixels; H×W×3 uint8."""
+    preprocessing = classifier.preprocessing
     if source is None or isinstance(source, torch.Tensor) or not isinstance(preprocessing, Preprocessing):
         return seen
     image = open_image(source)
@@ -170,9 +176,14 @@ def menus() -> Traits:
             for method in evidence_methods().values()
         ],
         "_presets": {"": plain, **{name: plan.as_dict() for name, plan in PRESETS.items()}},
-        "_palettes": list(SEQUENTIAL),
-        "_palette_bytes": b"".join(np.ascontiguousarray(table(name), np.uint8).tobytes() for name in SEQUENTIAL),
+        **palettes(),
     }
+
+
+def palettes() -> Traits:
+    """The colour tables: names, and 256×3 bytes each."""
+    tables = b"".join(np.ascontiguousarray(table(name), np.uint8).tobytes() for name in SEQUENTIAL)
+    return {"_palettes": list(SEQUENTIAL), "_palette_bytes": tables}
 
 
 def share_text(share: float) -> str:
@@ -185,6 +196,7 @@ def share_text(share: float) -> str:
     return f"{per_cent:.2f} %" if per_cent >= 0.005 else "< 0.01 %"
 
 
-def _entry(index: int, label: str, probability: float, logit: float) -> Traits:
+def class_entry(index: int, label: str, probability: float, logit: float) -> Traits:
+    """One row of the list of classes."""
     words = {"label": label, "share": share_text(probability)}
     return {"index": index, "probability": probability, "logit": logit, **words}
