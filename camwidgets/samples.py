@@ -27,8 +27,12 @@ def picture(name: str = "cat") -> Image.Image:
     """
     choose("sample picture", name, names())
     if name == COMPOSITE:
-        return _stacked("cat", "coffee")
-    return open_image((files("camwidgets") / "datasets" / "samples" / f"{name}.jpg").read_bytes())
+        image = _stacked("cat", "coffee")
+        image.info["name"] = name
+        return image
+    image = open_image((files("camwidgets") / "datasets" / "samples" / f"{name}.jpg").read_bytes())
+    image.info["name"] = name  # what explorers call it
+    return image
 
 
 def _stacked(upper: str, lower: str, side: int = 512) -> Image.Image:

@@ -337,3 +337,160 @@ def test_it_leaves_the_module_and_no_thread() -> None:
     gc.collect()
     assert not [t for t in threading.enumerate() if t.name == "camwidgets-tree"]
     assert torch.is_grad_enabled()
+
+
+# ---------------------------------------------------------------------------------------------- what a channel sees
+
+
+def seen(explorer: TreeExplorer) -> dict[str, Any]:
+    return dict(explorer.wait().side.seen)
+
+
+def test_the_selected_channel_is_looked_into(explorer: TreeExplorer) -> None:
+    assert seen(explorer) == {"id": 0}  # the class is no channel
+    assert explorer.side.index["state"] == "none"
+    node = explorer.tree.children(0)[0]
+    explorer.select(node.id)
+    state = seen(explorer)
+    assert state["id"] == node.id
+    assert state["guided"]["picture"].startswith("data:image/")
+    assert "guided backprop" in state["guided"]["words"]
+    evidence = explorer.tree.decomposer.evidence  # type: ignore[union-attr]
+    A = evidence.activations[node.tap][0, node.channel]
+    assert len(state["here"]["bars"]) == 24
+    assert f"at {A.numel()} positions" in state["here"]["words"]
+    assert state["here"]["value"] == f"{float(A[node.y, node.x]):.3g}"
+    assert "patches" not in state
+    explorer.select(explorer.tree.children(0)[1].id)
+    assert seen(explorer)["id"] != node.id
+
+
+def test_an_index_shows_the_patches_that_excite_it(explorer: TreeExplorer) -> None:
+    explorer.select(1)
+    explorer.build_index([photo(i) for i in range(10)])
+    explorer.wait_index()
+    assert explorer.side.index["state"] == "ready"
+    assert explorer.side.index["text"].startswith("10 pictures indexed")
+    state = seen(explorer)  # of the node that was selected before
+    node = explorer.tree.node(1)
+    assert explorer.index is not None
+    best = explorer.index.top(node.tap, node.channel, 6)
+    assert [patch["value"] for patch in state["patches"]] == [f"{patch.response:.3g}" for patch in best]
+    assert all(patch["picture"].startswith("data:image/jpeg") for patch in state["patches"])
+    assert "peaks in 10 pictures" in state["there"]["words"]
+    assert "<script" not in explorer.export_html().partition("</header>")[2].partition("<script type")[0]
+
+
+def test_a_folder_is_indexed_from_the_panel(explorer: TreeExplorer, tmp_path: Path, monkeypatch: Any) -> None:
+    from PIL import Image
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        Image.fromarray(photo(i)).save(folder / f"{i}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    explorer.select(1)
+    explorer._hear(None, {"kind": "index", "what": "folder", "path": str(folder)}, [])
+    explorer.wait_index()
+    assert explorer.side.index["text"] == f"3 pictures indexed: {folder}, 1 could not be read"
+    assert {patch["words"].partition(",")[0] for patch in seen(explorer)["patches"]} == {"0.png", "1.png", "2.png"}
+    (folder / "0.png").unlink()  # a picture that is gone since: said, not raised
+    explorer._shown.sights.clear()  # type: ignore[union-attr]
+    explorer.select(2)
+    assert "" in {patch["picture"] for patch in seen(explorer)["patches"]}
+    explorer._hear(None, {"kind": "index", "what": "folder", "path": str(tmp_path / "nowhere")}, [])
+    assert "no folder of pictures" in (explorer.error or "")
+    (tmp_path / "empty").mkdir()
+    explorer._hear(None, {"kind": "index", "what": "folder", "path": str(tmp_path / "empty")}, [])
+    explorer.wait_index()
+    assert explorer.side.index["state"] == "error"
+    assert "no picture in the folder" in explorer.side.index["text"]
+
+
+def test_building_an_index_tells_how_far_it_is_and_can_be_stopped() -> None:
+    gate = Gate()
+    explorer = TreeExplorer(camwidgets.wrap(gate.eval(), input_size=64, labels=LABELS), photo(1)).wait()
+    told: list[dict[str, Any]] = []
+    explorer.side.observe(lambda change: told.append(change.new), "index")
+    explorer.build_index([photo(i) for i in range(40)])
+    for _ in range(2000):
+        if any(one.get("done", 0) > 0 for one in told):
+            break
+        threading.Event().wait(0.01)
+    explorer._hear(None, {"kind": "index", "what": "cancel"}, [])
+    assert explorer.side.index["state"] == "paused"
+    explorer._hear(None, {"kind": "index", "what": "again"}, [])
+    explorer.wait_index()
+    assert explorer.side.index["state"] == "ready"
+    assert len(explorer.index or []) == 40
+    assert {one["state"] for one in told} >= {"building", "paused", "ready"}
+    explorer.close()
+
+
+def test_a_problem_with_one_channel_does_not_take_the_tree_away(explorer: TreeExplorer, monkeypatch: Any) -> None:
+    import camwidgets.widgets.tree_index as module
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("no view today")
+
+    monkeypatch.setattr(module, "what_it_sees", broken)
+    explorer.select(1)
+    assert seen(explorer) == {"id": 1, "problem": "no view today"}
+    assert explorer.error is None
+    explorer.click(first_open(explorer))
+    assert explorer.wait().error is None
+
+
+def test_toy_trees_carry_names() -> None:
+    from camwidgets.datasets.toyworld import ToyWorld
+
+    scene = ToyWorld(seed=4, n=10, classes=["train"])[0]
+    explorer = TreeExplorer("toy", scene, depth=2).wait()
+    assert (explorer.picture, explorer.pictures[explorer.picture].text) == ("train, scene 0 1", "train, scene 0")
+    named = [n for n in explorer.tree.nodes.values() if n.concept]
+    assert {n.concept for n in named} >= {"train", "wheel"}
+    ids, texts = drawn_ids(explorer), explorer.figure.data[0].text
+    for node in named:
+        assert texts[ids.index(node.id)].endswith(f"<br>{node.concept} {node.iou:.2f}")
+    wheel = next(n for n in named if n.concept == "wheel")
+    explorer.click(wheel.id, shift=True)
+    assert explorer.wait().side.state["title"] == f"S4 channel {wheel.channel}: wheel"
+    assert ["overlaps with", f"wheel {wheel.iou:.2f} IoU"] in explorer.side.state["facts"]
+    assert explorer.figure.data[0].text[drawn_ids(explorer).index(wheel.id)].endswith(f"<br>wheel {wheel.iou:.2f}")
+    html = explorer.export_html()
+    assert '"called":"wheel 0.' in html.replace('": "', '":"')
+    explorer.close()
+
+
+def test_other_networks_names_are_refused() -> None:
+    from camwidgets.decomposition.naming import shipped
+
+    with pytest.raises(ValueError, match="dissect it first"):
+        TreeExplorer(small(), photo(1), names=shipped(camwidgets.load("toy")))
+
+
+def test_pictures_are_called_what_they_call_themselves(tmp_path: Path) -> None:
+    from PIL import Image
+
+    Image.fromarray(photo(1)).save(tmp_path / "holiday.png")
+    with Image.open(tmp_path / "holiday.png") as image:
+        explorer = TreeExplorer(small(), image)
+        assert explorer.pictures[explorer.picture].text == "holiday.png"
+        explorer.wait().close()
+    explorer = TreeExplorer(small(), camwidgets.samples.picture("cat"))
+    assert explorer.pictures[explorer.picture].text == "cat"
+    assert explorer.picture != "cat"  # the sample of that name stays on offer
+    explorer.wait().close()
+    explorer = TreeExplorer(small(), photo(1))
+    assert explorer.pictures[explorer.picture].text == "picture 1"
+    explorer.close()
+
+
+def test_the_page_holds_what_the_drawn_channels_see(explorer: TreeExplorer) -> None:
+    html = explorer.export_html()
+    content = json.loads(html.partition('id="tree">')[2].partition("</script>")[0])
+    with_sight = [node for node in content["nodes"].values() if node["seen"]]
+    assert len(with_sight) == len(drawn_ids(explorer)) - 1  # all but the class
+    assert all(node["seen"]["guided"]["picture"].startswith("data:") for node in with_sight)
+    assert len(content["nodes"]) > len(with_sight) + 1

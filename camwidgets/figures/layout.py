@@ -9,6 +9,7 @@ from ..decomposition.tree import Decomposition, Node
 
 THUMB = 48  # px, edge of a thumbnail
 ROW = 74  # px from leaf to leaf: a thumbnail, its label, and air
+NAMED = 18  # px more for the name of a channel, where names are known
 MARGIN = 56  # px above the first and below the last row
 MOST_DRAWN = 200  # nodes; beyond that the rest is folded
 
@@ -37,7 +38,7 @@ def arrange(tree: Decomposition, opened: set[int], width: float = 900.0, most: i
     """Place the nodes that are reached through opened ones, at most `most`; breadth first, so that folding is even."""
     children = _drawn_children(tree, opened, most)
     columns = ["class", *list(tree.stages)[::-1]]
-    step = width / len(columns)
+    step, leaf = width / len(columns), row_of(tree)
     rows: dict[int, float] = {}
     _rows(0, children, rows, iter(range(10**9)).__next__)
     places = {}
@@ -45,10 +46,15 @@ def arrange(tree: Decomposition, opened: set[int], width: float = 900.0, most: i
         node = tree.nodes[number]
         x = step * (columns.index(node.stage) + 0.5)
         hidden = 0 if children[number] else len(node.children)
-        places[number] = Place(node, x, MARGIN + THUMB / 2 + row * ROW, hidden)
-    height = 2 * MARGIN + THUMB + ROW * max(rows.values())
+        places[number] = Place(node, x, MARGIN + THUMB / 2 + row * leaf, hidden)
+    height = 2 * MARGIN + THUMB + leaf * max(rows.values())
     wanted = _reachable(tree, opened)
     return Layout(places, width, height, max(0, wanted - len(places)))
+
+
+def row_of(tree: Decomposition) -> int:
+    """px from leaf to leaf."""
+    return ROW + (NAMED if tree.names is not None else 0)
 
 
 def _drawn_children(tree: Decomposition, opened: set[int], most: int) -> dict[int, list[int]]:

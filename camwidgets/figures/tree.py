@@ -107,6 +107,11 @@ def label(node: Node, tree: Decomposition) -> str:
     return html.escape(name) + sure
 
 
+def name_line(node: Node) -> str:
+    """The second line under a node: what its channel is called, or ""."""
+    return html.escape(f"{node.concept} {node.iou:.2f}") if node.concept else ""
+
+
 def describe(node: Node, tree: Decomposition) -> str:
     """A node in words, for hover (HTML)."""
     if node.parent is None:
@@ -116,6 +121,8 @@ def describe(node: Node, tree: Decomposition) -> str:
         f"<b>{html.escape(node.name)}</b> at row {node.y}, column {node.x}",
         f"{node.share:.1%} of its parent, about {node.class_share:.2%} of the class",
     ]
+    if node.concept:
+        lines.append(html.escape(f"overlaps with “{node.concept}”: {node.iou:.2f} IoU"))
     if node.members:
         lines.append(f"stands for {len(node.members)} more that see the same place")
     if node.dead:
@@ -139,7 +146,7 @@ def _markers(tree: Decomposition, drawn: Layout, path: set[int], view: View) -> 
             "line": {"width": 0},
             "opacity": 1,
         },
-        "text": [view.removed.get(p.node.id) or _text(p, tree) for p in places],
+        "text": [_text(p, tree, view) for p in places],
         "textposition": "bottom center",
         "textfont": {"size": 11, "color": palette.ink},
         "customdata": [p.node.id for p in places],
@@ -155,10 +162,11 @@ def _frame(number: int, path: set[int], view: View) -> str:
     return view.palette.accent if number in path else view.palette.line
 
 
-def _text(place: Place, tree: Decomposition) -> str:
-    """Label, and ▸ where a click shows more."""
+def _text(place: Place, tree: Decomposition, view: View) -> str:
+    """Label, and ▸ where a click shows more; what the channel is called."""
     more = f" ▸ {place.folded}" if place.folded else " ▸" if expandable(place.node, tree) else ""
-    return label(place.node, tree) + more
+    first, name = view.removed.get(place.node.id) or label(place.node, tree) + more, name_line(place.node)
+    return f"{first}<br>{name}" if name else first
 
 
 def expandable(node: Node, tree: Decomposition) -> bool:
@@ -230,7 +238,9 @@ def _others(tree: Decomposition, drawn: Layout, palette: Palette) -> list[dict[s
         if shown:
             last = max(shown, key=lambda p: p.y)
             text = f"others {place.node.others:.0%}".replace("-", "−")
-            found.append(_note((place.x + last.x) / 2, last.y + 22, text, palette.quiet, "top"))
+            # Left of the child's label (about 90 px wide); below it where the parent stands at the same height.
+            x = last.x - 46 - 2.9 * len(text)
+            found.append(_note(x, last.y + (14 if len(shown) > 1 else 52), text, palette.quiet, "top"))
     return found
 
 

@@ -44,7 +44,8 @@ def tree_svg(
             f'<image x="{x - THUMB / 2:g}" y="{y - THUMB / 2:g}" width="{THUMB}" height="{THUMB}" '
             f'preserveAspectRatio="none" href="{image["source"]}"/>'
         )
-        parts.append(_text(x, y + size / 2 + 12, trace["text"][i], palette.ink))
+        for row, line in enumerate(trace["text"][i].split("<br>")):
+            parts.append(_text(x, y + size / 2 + 12 + 13 * row, line, palette.ink))
     for note in layout["annotations"]:
         below = 4 if note["yanchor"] == "middle" else 12
         parts.append(_text(note["x"], note["y"] + below, html.escape(note["text"]), note["font"]["color"]))

@@ -36,9 +36,11 @@ function renderSide(model, el) {
   const send = (content) => model.send(content);
   const view = side({ send });
   el.append(view.node);
-  const draw = () => view.draw(model.get("state"));
-  draw();
-  const off = listen(model, "change:state", draw);
+  let asked = 0;
+  const draw = () => { cancelAnimationFrame(asked); asked = requestAnimationFrame(() => view.draw(model.get("state"), model.get("seen"), model.get("index"))); };
+  view.draw(model.get("state"), model.get("seen"), model.get("index"));
+  const offs = ["change:state", "change:seen", "change:index"].map((event) => listen(model, event, draw));
+  const off = () => { cancelAnimationFrame(asked); offs.forEach((end) => end()); };
   let plot = null;
   const timer = setInterval(() => {
     const root = rootOf(el);

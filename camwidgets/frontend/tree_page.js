@@ -1,6 +1,7 @@
 // The page that works alone: the whole tree lies in it, decomposed; clicks fold and unfold.
 import { h } from "./controls.js";
 import { described } from "./tree_side.js";
+import { sight } from "./tree_sight.js";
 import { arrange } from "./tree_layout.js";
 
 const tree = JSON.parse(document.getElementById("tree").textContent);
@@ -37,7 +38,9 @@ function draw() {
   canvas.replaceChildren(...edges, ...heads, ...others(places), ...[...places.values()].map((place) => drawn(place, path, half)));
   told.textContent = `${places.size} of ${Object.keys(tree.nodes).length} nodes drawn${cut ? `, ${cut} folded: collapse others first` : ""}`;
   const node = tree.nodes[selected];
-  facts.replaceChildren(...described({ ...node, picture: node.image, size: tree.size, removal: [] }, null));
+  const none = "What this channel sees was not looked up for this page: only for the nodes on screen when it was saved.";
+  const sees = node.parent === null ? [] : node.seen ? sight(node.crop, node.seen) : [h("p", { class: "cw-muted" }, none)];
+  facts.replaceChildren(...described({ ...node, picture: node.image, size: tree.size, removal: [] }, null, sees));
 }
 
 function others(places) {
@@ -45,7 +48,8 @@ function others(places) {
     const shown = tree.nodes[place.id].children.filter((id) => places.has(id)).map((id) => places.get(id));
     if (!shown.length) return [];
     const last = shown.reduce((a, b) => (b.y > a.y ? b : a));
-    return [s("text", { x: (place.x + last.x) / 2, y: last.y + 34, class: "quiet" }, tree.nodes[place.id].others)];
+    const words = tree.nodes[place.id].others;
+    return [s("text", { x: last.x - 46 - 2.9 * words.length, y: last.y + (shown.length > 1 ? 26 : 64), class: "quiet" }, words)];
   });
 }
 
@@ -56,7 +60,8 @@ function drawn({ id, x, y, folded }, path, half) {
     "aria-expanded": opened.has(id), "aria-selected": id === selected,
   }, s("title", {}, node.words), s("rect", { x: x - edge, y: y - edge, width: 2 * edge, height: 2 * edge }),
     s("image", { x: x - half, y: y - half, width: tree.thumb, height: tree.thumb, href: node.image, preserveAspectRatio: "none" }),
-    s("text", { x, y: y + half + 16 }, folded ? `${node.label} ▸ ${folded}` : node.label));
+    s("text", { x, y: y + half + 16 }, folded ? `${node.label} ▸ ${folded}` : node.label),
+    s("text", { x, y: y + half + 29 }, node.called));
   group.addEventListener("click", () => click(id));
   group.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;

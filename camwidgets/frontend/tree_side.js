@@ -1,5 +1,6 @@
 // Beside the tree: the picture under the selected path, the node's facts, and what can be done with it.
 import { h, button, show } from "./controls.js";
+import { indexer, sight } from "./tree_sight.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -9,10 +10,12 @@ export function side(act) {
   const open = button("Expand", () => act.send({ kind: "do", what: open.dataset.act }), { class: "cw-button cw-tree-open" });
   const remove = button("Remove channel", () => act.send({ kind: "do", what: remove.dataset.act }), { class: "cw-button cw-tree-remove" });
   const bar = h("div", { class: "cw-row cw-tree-bar" }, open, remove);
+  const pictures = indexer(act.send);
   const node = h("aside", { class: "cw-root cw-tree-side", "aria-label": "Selected node" }, body);
+  let shown = null;
   return {
     node,
-    draw(state) {
+    draw(state, seen, index) {
       if (!state.facts) { body.replaceChildren(h("p", { class: "cw-muted" }, "The selected node is described here.")); return; }
       open.dataset.act = state.open || "expand";
       open.textContent = state.open === "collapse" ? "Collapse" : "Expand";
@@ -21,18 +24,24 @@ export function side(act) {
       remove.textContent = state.remove === "undo" ? "Undo removal" : "Remove channel";
       remove.disabled = !state.remove;
       show(bar, !act.still);
-      body.replaceChildren(...described(state, bar));
+      const mine = seen && seen.id === state.id ? seen : null; // that of another node is never shown
+      pictures.draw(index);
+      const top = body.scrollTop, same = shown === state.id;
+      body.replaceChildren(...described(state, bar, state.root ? [] : [...sight(state.crop, mine), pictures.node]));
+      shown = state.id;
+      if (same) body.scrollTop = top;
     },
   };
 }
 
 /** The panel's parts; also used by the page that works alone. */
-export function described(state, bar) {
-  const parts = [picture(state), h("p", { class: "cw-muted cw-tree-caption" }, state.caption), h("h3", {}, state.title), bar];
+export function described(state, bar, sees) {
+  const where = h("div", { class: "cw-tree-where" }, picture(state), h("p", { class: "cw-muted cw-tree-caption" }, state.caption));
+  const parts = [h("h3", {}, state.title), bar];
   if (state.removal.length) parts.push(removalTable(state.removal));
   parts.push(h("div", { class: "cw-tree-list" }, ...state.facts.map(([name, value]) => h("p", {}, h("span", { class: "cw-muted" }, name), h("span", {}, value)))));
-  if (state.crop) parts.push(crop(state.crop));
-  return parts.filter(Boolean);
+  if (sees.length) parts.push(h("section", { class: "cw-tree-sees" }, ...sees));
+  return [where, h("div", { class: "cw-tree-said" }, ...parts.filter(Boolean))];
 }
 
 function picture({ picture: address, size, boxes, caption }) {
@@ -52,8 +61,4 @@ function removalTable(rows) {
   const row = (tag, cells) => h("tr", {}, ...cells.map((text) => h(tag, {}, text)));
   return h("table", { class: "cw-tree-removal" }, h("caption", {}, "Removed: what changes"),
     h("thead", {}, row("th", ["", "predicted", "real"])), h("tbody", {}, ...rows.map((cells) => row("td", cells))));
-}
-
-function crop({ picture: address, words }) {
-  return h("div", { class: "cw-tree-crop" }, address ? h("img", { src: address, alt: words }) : null, h("p", { class: "cw-muted" }, words));
 }

@@ -79,8 +79,9 @@ class Pictures:
         """A path, or a picture in memory under a name of its own."""
         if isinstance(image, (str, Path)) and not name:
             return self.add_path(image)
-        key = name or _free("picture", self._sources)
-        self._sources[key] = Source(key, group, image, "image")
+        shown = name or _own_name(image)
+        key = name or _free(shown or "picture", self._sources)
+        self._sources[key] = Source(shown or key, group, getattr(image, "image", image), "image")
         return key
 
     def add_upload(self, name: str, data: bytes) -> str:
@@ -226,6 +227,13 @@ def _published(name: str) -> Any:
     import torchvision
 
     return torchvision.models.get_model_weights(name).DEFAULT
+
+
+def _own_name(image: Any) -> str:
+    """What a picture in memory calls itself: a sample, an opened file, a scene of the toy world; else ""."""
+    if hasattr(image, "image"):
+        return f"{getattr(image, 'name', 'scene')}, scene {getattr(image, 'index', 0)}"
+    return str(getattr(image, "info", {}).get("name", "")) or Path(str(getattr(image, "filename", "") or "")).name
 
 
 def _free(name: str, taken: Mapping[str, Any]) -> str:

@@ -135,6 +135,8 @@ class TreeActs(TreeTraits):
             self._do(str(content["what"]))
         elif kind == "save":
             self._submit(self._want(self.opened), str(content["what"]))
+        elif kind == "index":
+            self._hear_index(content)
         elif kind == "dismiss":
             self._tell_head({"state": "idle"})
         elif kind == "cancel":
@@ -156,6 +158,9 @@ class TreeActs(TreeTraits):
             raise unknown("act", what, acts)
         acts[what]()
 
+    def _hear_index(self, content: dict[str, Any]) -> None:
+        """Build, stop or go on with an index: set by `TreeIndexing`."""
+
     def _check_option(self, name: str) -> None:
         if name not in OPTIONS:
             raise unknown("option of TreeExplorer", name, OPTIONS)
@@ -175,7 +180,8 @@ class TreeActs(TreeTraits):
             settings = {name: getattr(self, name) for name in FOLLOWED if name not in ("picture", "top")}
             self._second = TreeExplorer(
                 mine.classifier, self.picture, self.beside, self.top,
-                pictures=mine.pictures, means=mine._maker.means, inner=True, **settings,
+                pictures=mine.pictures, means=mine._maker.means, names=mine._maker.names,
+                index=mine.index, inner=True, **settings,
             )  # fmt: skip
             self.children = (*self.children[:2], self._second)
         self._draw_head()

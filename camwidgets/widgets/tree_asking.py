@@ -117,12 +117,13 @@ class TreeAsking(TreeActs):
                 ticket.check()
                 self._apply(shown)
             if job.file:
-                data, (ending, kind) = export(job.file, shown, self._maker, tell), FILES[job.file]
+                data, (ending, kind) = export(job.file, shown, self._maker, tell, self._sight), FILES[job.file]
                 self.head.send({"kind": "file", "name": file_name(shown.tree, ending), "type": kind}, data)
                 tell("")
             with self._worker.lock:
                 ticket.check()
                 self._tell_head({"state": "idle"})
+            self._see(shown, ticket)
         except Superseded:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
@@ -148,3 +149,10 @@ class TreeAsking(TreeActs):
 
     def _apply(self, shown: Shown) -> None:
         """Show it: set by the explorer."""
+
+    def _see(self, shown: Shown, ticket: Ticket) -> None:
+        """Look into the selected channel: set by `TreeIndexing`."""
+
+    def _sight(self, shown: Shown, number: int) -> dict[str, Any]:
+        """What one node's channel sees, for a page: set by `TreeIndexing`."""
+        raise NotImplementedError

@@ -12,15 +12,18 @@ import ipywidgets
 from ..classifiers.classifier import Classifier
 from ..classifiers.registry import EMBEDDED, load
 from ..decomposition.ablation import Ablation
+from ..decomposition.naming import Dissection, shipped
+from ..decomposition.patches import PatchIndex
 from ..decomposition.tree import Decomposition
 from ..figures.layout import Layout, arrange
 from ..figures.tree import DARK, LIGHT, Palette, View, draw
 from .cam_explorer import _given
 from .sources import Pictures, embedded
-from .tree_asking import Job, TreeAsking
+from .tree_asking import Job
 from .tree_canvas import TreeCanvas
 from .tree_code import tree_code
 from .tree_export import export
+from .tree_index import TreeIndexing
 from .tree_panel import TreePanel
 from .tree_traits import SETTINGS
 from .tree_view import drawn_words, removed_label, side_state, title, without_words
@@ -30,7 +33,7 @@ from .worker import Worker
 WIDTHS = (640, 1040)  # px: narrower, labels would touch; wider, parents and children part
 
 
-class TreeExplorer(TreeAsking):
+class TreeExplorer(TreeIndexing):
     """A decision as a tree: click to expand, shift-click to remove a channel and see what really happens.
 
     Args:
@@ -38,6 +41,8 @@ class TreeExplorer(TreeAsking):
         image: a path, a PIL picture, an array; None = the first picture on offer. target: class; None = the top class.
         top: children per node. pictures: further pictures: a folder, a list, or a dict name → picture.
         means: tap → K data-set means (see `channel_means`), which offers removal="mean".
+        index: pictures whose patches show what a channel responds to: a folder, a sequence of pictures, a `PatchIndex`;
+            built in the background. names: a `Dissection` of this network; None = what comes with a toy network.
         options: `depth`, `conditional`, `sign`, `merge`, `removal`, `beside` (see `TreeTraits`).
 
     The network runs in a thread of its own; only the newest request is answered. `wait()` blocks until it has been.
@@ -59,6 +64,8 @@ class TreeExplorer(TreeAsking):
         *,
         pictures: Any = None,
         means: Mapping[Any, Any] | None = None,
+        index: Any = None,
+        names: Dissection | None = None,
         inner: bool = False,
         **options: Any,
     ) -> None:
@@ -71,8 +78,12 @@ class TreeExplorer(TreeAsking):
             listed = None if pictures is None else self.pictures.add_many(pictures)
             self.pictures.add_samples()
             first = first or listed
-        self._maker = TreeMaker(self.classifier, self.pictures, means)
+        names = names or shipped(self.classifier)
+        if names is not None:
+            names.check(self.classifier.weights_hash(), self.classifier.name)
+        self._maker = TreeMaker(self.classifier, self.pictures, means, names)
         self._worker: Worker[Job] = Worker(self._work, "camwidgets-tree")
+        self._indexer: Worker[PatchIndex] = Worker(self._do_index, "camwidgets-tree")
         self._shown: Shown | None = None
         self._layout: Layout | None = None
         self._palette, self._width = LIGHT, 744.0
@@ -93,6 +104,7 @@ class TreeExplorer(TreeAsking):
         self.side.observe(self._themed, "room")
         self.head.labels = list(self.classifier.labels)
         self._ready = True
+        self._begin_index(index)
         self._tell_head({"state": "working", "text": "waiting for the network …"})
         self._submit(self._want(None))
 
@@ -137,12 +149,12 @@ class TreeExplorer(TreeAsking):
         """Write the tree to a folder: JSON, NPZ, GraphML, the picture, and `tree.svg` as drawn."""
         shown = self.wait()._now()
         target = Path(shown.tree.save(folder))
-        (target / "tree.svg").write_bytes(export("svg", shown, self._maker, lambda _: None)[0])
+        (target / "tree.svg").write_bytes(export("svg", shown, self._maker, lambda _: None, self._sight)[0])
         return target
 
     def export_html(self, path: str | Path | None = None) -> str:
         """The whole tree as one HTML page in which nodes expand without a kernel; written to `path` if given."""
-        html = export("html", self.wait()._now(), self._maker, lambda _: None)[0].decode()
+        html = export("html", self.wait()._now(), self._maker, lambda _: None, self._sight)[0].decode()
         if path is not None:
             Path(path).expanduser().write_text(html, "utf-8")
         return html
@@ -150,6 +162,7 @@ class TreeExplorer(TreeAsking):
     def close(self) -> None:
         """End the worker, free the graph, and close the widgets."""
         if hasattr(self, "_worker"):
+            self._indexer.close()
             self._worker.close()
             self._maker.close()
             self._shown = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ..decomposition.tree import Decomposition
+from ..figures.layout import arrange
 from ..figures.tree_svg import tree_svg
 from .tree_page import page
 from .tree_work import Shown, TreeMaker
@@ -17,16 +20,38 @@ from .tree_work import Shown, TreeMaker
 FILES = {"bundle": ("zip", "application/zip"), "html": ("html", "text/html"), "svg": ("svg", "image/svg+xml")}
 
 
-def export(kind: str, shown: Shown, maker: TreeMaker, tell: Callable[[str], None]) -> list[bytes]:
-    """One file's content, as a list of one buffer. "html" decomposes what is left first; `tell` says how far it is."""
+Look = Callable[[Shown, int], dict[str, Any]]
+MOST_SEEN, MOST_BYTES = 80, 3_000_000  # of what channels see, a page holds at most so many nodes and so many bytes
+
+
+def export(kind: str, shown: Shown, maker: TreeMaker, tell: Callable[[str], None], look: Look) -> list[bytes]:
+    """One file's content, as a list of one buffer. "html" decomposes what is left first; `tell` says how far it is.
+
+    `look` says what the channel of a node sees; a page holds that of the nodes on screen, within bounds.
+    """
     svg = tree_svg(shown.tree, shown.want.opened, shown.want.selected).encode()
     if kind == "svg":
         return [svg]
     if kind == "html":
         full = maker.full(shown.want, tell)
+        seen = _seen(shown, look, tell)
         tell("drawing every node …")
-        return [page(full, opened_paths(shown), path_of(shown.tree, shown.want.selected)).encode()]
+        return [page(full, opened_paths(shown), path_of(shown.tree, shown.want.selected), seen).encode()]
     return [_bundle(shown.tree, svg)]
+
+
+def _seen(shown: Shown, look: Look, tell: Callable[[str], None]) -> dict[tuple[str, ...], dict[str, Any]]:
+    """What the drawn nodes' channels see; path → state."""
+    tree, found, size = shown.tree, {}, 0
+    drawn = [i for i in arrange(tree, set(shown.want.opened or ())).places if tree.nodes[i].parent is not None]
+    for count, number in enumerate(drawn[:MOST_SEEN]):
+        tell(f"looking into channels, {count + 1} of {min(len(drawn), MOST_SEEN)} …")
+        state = look(shown, number)
+        size += len(json.dumps(state))
+        if size > MOST_BYTES:
+            break
+        found[path_of(tree, number)] = state
+    return found
 
 
 def file_name(tree: Decomposition, ending: str) -> str:

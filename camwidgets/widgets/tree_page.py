@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..decomposition.tree import Decomposition, Node
-from ..figures.layout import MARGIN, MOST_DRAWN, ROW, THUMB
+from ..figures.layout import MARGIN, MOST_DRAWN, THUMB, row_of
 from ..figures.thumbnails import thumbnail
-from ..figures.tree import heading, label
+from ..figures.tree import heading, label, name_line
 from . import assets
 from .export import _safe_json
 from .tree_view import node_state, percent, title
 
-PARTS = ("controls.js", "tree_side.js", "tree_layout.js", "tree_page.js")
+PARTS = ("controls.js", "tree_sight.js", "tree_side.js", "tree_layout.js", "tree_page.js")
 WIDTH = 900.0
 PIXELS = 128  # thumbnails; the panel beside the tree shows the same picture larger
 
 
-def page(tree: Decomposition, opened: Collection[tuple[str, ...]] = (), selected: tuple[str, ...] = ()) -> str:
+def page(
+    tree: Decomposition,
+    opened: Collection[tuple[str, ...]] = (),
+    selected: tuple[str, ...] = (),
+    seen: Mapping[tuple[str, ...], dict[str, Any]] | None = None,
+) -> str:
     """The page.
 
     Args:
         tree: as deep as the page shall go: what is not decomposed cannot be expanded there.
         opened, selected: paths of features from the root ("S5 112 3 4", …), as `tree_export.path_of` makes them;
             nothing opened = the first step.
+        seen: path → `tree_sight.sight_state` of the nodes that have one; the others say that they have none.
     """
     from .tree_export import path_of
 
@@ -42,6 +48,7 @@ def page(tree: Decomposition, opened: Collection[tuple[str, ...]] = (), selected
     }  # fmt: skip
     for number, node in tree.nodes.items():
         content["nodes"][number] |= _described(node, tree)
+        content["nodes"][number]["seen"] = (seen or {}).get(paths[number])
     return _PAGE.format(
         policy="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:",
         title=html.escape(words["why"]), sure=html.escape(words["sure"]), how=html.escape(_how(tree)),
@@ -59,7 +66,7 @@ def page_layout(tree: Decomposition, width: float = WIDTH, most: int = MOST_DRAW
     """What the page's own layout needs: the same numbers as `figures.layout.arrange` uses."""
     return {
         "nodes": {n.id: {"stage": n.stage, "children": list(n.children)} for n in tree.nodes.values()},
-        "columns": columns(tree), "thumb": THUMB, "row": ROW, "margin": MARGIN, "most": most, "width": width,
+        "columns": columns(tree), "thumb": THUMB, "row": row_of(tree), "margin": MARGIN, "most": most, "width": width,
     }  # fmt: skip
 
 
@@ -68,7 +75,8 @@ def _described(node: Node, tree: Decomposition) -> dict[str, Any]:
     state = node_state(node, tree)
     return {
         **state, "parent": node.parent, "image": thumbnail(node, tree.picture, PIXELS), "others": others,
-        "label": html.unescape(label(node, tree)), "words": f"{node.name}, {percent(node.share)} of its parent",
+        "label": html.unescape(label(node, tree)), "called": html.unescape(name_line(node)),
+        "words": f"{node.name}, {percent(node.share)} of its parent",
     }  # fmt: skip
 
 

@@ -9,13 +9,14 @@ from anywidget import AnyWidget
 
 from . import assets
 
-PARTS = ("controls.js", "tree_head.js", "tree_side.js", "tree_plot.js", "tree.js")
+PARTS = ("controls.js", "tree_head.js", "tree_sight.js", "tree_side.js", "tree_plot.js", "tree.js")
 
 
 class TreePanel(AnyWidget):
     """Draws `state`, a dict, and sends what was clicked as messages {kind, …}. `role` is "head" or "side".
 
-    The front end sets `dark`, `paper` (the page's background) and `room` (px that the tree may be wide) when it knows.
+    `seen` and `index` belong to the side: what the selected channel sees, and whether pictures are indexed. The front
+    end sets `dark`, `paper` (the page's background) and `room` (px that the tree may be wide) when it knows.
     """
 
     _esm = assets.esm(PARTS)
@@ -23,6 +24,8 @@ class TreePanel(AnyWidget):
 
     role = t.Unicode("head").tag(sync=True)
     state = t.Dict().tag(sync=True)
+    seen = t.Dict().tag(sync=True)  # what the selected channel sees; its id tells whose it is
+    index = t.Dict({"state": "none"}).tag(sync=True)
     status = t.Dict({"state": "idle"}).tag(sync=True)
     focus: t.List[Any] = t.List([0, []]).tag(
         sync=True

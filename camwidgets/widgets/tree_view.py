@@ -11,7 +11,7 @@ from ..decomposition.ablation import Ablation
 from ..decomposition.tree import Decomposition, Node
 from ..figures.layout import Layout
 from ..figures.overlay import overlay
-from ..figures.thumbnails import data_uri, normalised
+from ..figures.thumbnails import data_uri, enlarged, greyed, normalised
 from ..figures.tree import expandable
 from .tree_work import Shown
 
@@ -68,13 +68,20 @@ def node_state(node: Node, tree: Decomposition) -> dict[str, Any]:
     boxes = [_box(one, tree) for one in path[1:]]
     return {
         "id": node.id,
+        "root": node.parent is None,
         "children": list(node.children),
-        "title": f"{node.stage} channel {node.channel}" if node.parent is not None else tree.label,
+        "title": _title(node, tree),
         "boxes": [box for box in boxes if box is not None],
         "caption": _caption(path),
         "facts": _facts(node, tree),
         "crop": _crop(node, tree),
     }
+
+
+def _title(node: Node, tree: Decomposition) -> str:
+    if node.parent is None:
+        return tree.label
+    return f"{node.stage} channel {node.channel}" + (f": {node.concept}" if node.concept else "")
 
 
 def percent(share: float) -> str:
@@ -99,9 +106,10 @@ def _facts(node: Node, tree: Decomposition) -> list[list[str]]:
         rows += [] if tree.probability is None else [["probability", percent(tree.probability)]]
     else:
         tap = tree.stages[node.stage]
+        rows = [*_called(node, tree)]
         size = f" of {tap.size[0]}×{tap.size[1]}" if tap.size != (0, 0) else ""
         above = tree.nodes[node.parent]
-        rows = [
+        rows += [
             ["tap", str(tap)],
             ["strongest at", f"row {node.y}, column {node.x}{size}"],
             ["carries", f"{percent(node.share)} of {above.name if above.parent is not None else 'the class'}"],
@@ -119,6 +127,18 @@ def _facts(node: Node, tree: Decomposition) -> list[list[str]]:
     if node.dead:
         rows.append(["no further", node.dead])
     return rows
+
+
+def _called(node: Node, tree: Decomposition) -> list[list[str]]:
+    """What a dissection says of the channel, also where that is too little for a name."""
+    best = tree.names.best(node.tap, node.channel) if tree.names is not None else None
+    if best is None:
+        return []
+    enough = "" if node.concept else ": too little for a name"
+    return [
+        ["overlaps with", f"{best.concept} {best.iou:.2f} IoU{enough}"],
+        ["selectivity", f"{best.selectivity:.2f} of 1".replace("-", "−")],
+    ]
 
 
 def _removal(node: Node, shown: Shown) -> list[list[str]]:
@@ -147,13 +167,11 @@ def _caption(path: list[Node]) -> str:
 
 def _path_picture(path: list[Node], picture: np.ndarray) -> str:
     """The node's attention over the greyed picture, and faintly what its ancestors attend to."""
-    width = 2 * SIDE
+    width = int(min(2 * SIDE, max(SIDE, 1.5 * picture.shape[1])))  # finer than the picture itself shows nothing
     height = round(width * picture.shape[0] / picture.shape[1])
     *above, own = (normalised(node, (height, width)) for node in (path[1:] or path))
     shown = np.maximum.reduce([own, *(FAINT * one for one in above)])
-    base = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-    grey = np.repeat(base.mean(2, keepdims=True), 3, 2)  # colour is the map's alone
-    return data_uri(overlay(0.85 * grey, shown, "inferno", opacity=0.9))
+    return data_uri(overlay(0.85 * greyed(picture, height, width), shown, "inferno", opacity=0.9))
 
 
 def _box(node: Node, tree: Decomposition) -> list[int] | None:
@@ -171,8 +189,5 @@ def _crop(node: Node, tree: Decomposition) -> dict[str, str] | None:
     if box is None:
         return {"words": "a position of this stage can see the whole picture"}
     x0, y0, x1, y1 = box
-    crop = Image.fromarray(tree.picture[y0:y1, x0:x1])
-    scale = 2 * STRIP / max(crop.size)
-    size = (max(1, round(crop.width * scale)), max(1, round(crop.height * scale)))
-    sampling = Image.Resampling.NEAREST if scale > 6 else Image.Resampling.BICUBIC
-    return {"picture": data_uri(crop.resize(size, sampling), 90), "words": f"it sees {x1 - x0}×{y1 - y0} px here"}
+    crop = enlarged(Image.fromarray(tree.picture[y0:y1, x0:x1]), 2 * STRIP)
+    return {"picture": data_uri(crop, 90), "words": f"it sees {x1 - x0}×{y1 - y0} px here"}

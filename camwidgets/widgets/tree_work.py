@@ -9,6 +9,7 @@ from typing import Any
 from ..classifiers.classifier import Classifier
 from ..decomposition.ablation import Ablation, ablate
 from ..decomposition.growth import grow
+from ..decomposition.naming import Dissection
 from ..decomposition.tree import Decomposition, How
 from ..evidence import Evidence, Recording, record
 from ..figures.layout import MOST_DRAWN
@@ -52,13 +53,16 @@ class Shown:
     joint: Ablation | None = None
     note: str = ""
     thumbs: dict[int, str] = field(default_factory=dict)
+    sights: dict[int, dict[str, Any]] = field(default_factory=dict)  # what channels see, of the last few looked at
 
 
 class TreeMaker:
     """Keeps the last recording, evidence and tree, so that each request costs only what is new in it."""
 
-    def __init__(self, classifier: Classifier, pictures: Pictures, means: Mapping[Any, Any] | None) -> None:
-        self.classifier, self.pictures, self.means = classifier, pictures, means
+    def __init__(
+        self, classifier: Classifier, pictures: Pictures, means: Mapping[Any, Any] | None, names: Dissection | None
+    ) -> None:
+        self.classifier, self.pictures, self.means, self.names = classifier, pictures, means, names
         self._recorded: tuple[str, Recording] | None = None
         self._evidence: tuple[tuple[str, int], Evidence] | None = None
         self._shown: tuple[tuple[Any, ...], Shown] | None = None
@@ -84,7 +88,7 @@ class TreeMaker:
         evidence = self._evidence_of(want, tell, lambda: None)
         depth = _affordable(want.top, len(self.classifier.stages), most=1100)
         tell(f"decomposing every node, {depth} steps deep …")
-        return grow(evidence, dict(evidence.stages), _how(want), depth)
+        return self._named(grow(evidence, dict(evidence.stages), _how(want), depth))
 
     def close(self) -> None:
         """Free the graph."""
@@ -103,7 +107,7 @@ class TreeMaker:
         check()
         depth = _affordable(want.top, min(want.depth, len(evidence.stages)))
         tell(f"decomposing, {depth} steps deep …")
-        tree = grow(evidence, dict(evidence.stages), _how(want), depth)
+        tree = self._named(grow(evidence, dict(evidence.stages), _how(want), depth))
         shown = Shown(want, tree, _top(self.classifier, evidence), depth)
         if depth < min(want.depth, len(evidence.stages)):
             shown.note = f"{want.top} per node: begun at {depth} steps, so that at most {MOST_DRAWN} nodes are drawn"
@@ -111,6 +115,9 @@ class TreeMaker:
             shown.note = tree.root.dead
         self._shown = (key, shown)
         return shown
+
+    def _named(self, tree: Decomposition) -> Decomposition:
+        return tree if self.names is None else tree.named(self.names)
 
     def _evidence_of(self, want: Want, tell: Tell, check: Check) -> Evidence:
         if self._recorded is None or self._recorded[0] != want.picture:
