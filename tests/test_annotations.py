@@ -162,7 +162,7 @@ def test_coco(tmp_path: Path) -> None:
     items = open_dataset(coco(tmp_path))
     assert [one.id for one in items] == ["a.png#cat", "b.png#dog"]
     assert items.labels == ["cat", "dog"]
-    assert items[0].boxes == ((2, 3, 12, 9), (20, 3, 25, 9))
+    assert list(items[0].boxes) == [(2, 3, 12, 9), (20, 3, 25, 9)]
     first, second = items[0].mask(), items[1].mask()
     assert first is not None
     assert second is not None
@@ -266,8 +266,8 @@ def test_voc_boxes_count_from_one_and_include_the_last_pixel(tmp_path: Path) -> 
     objects = [("cat", (3, 4, 12, 9)), ("dog", (1, 1, 40, 30)), ("cat", (21, 4, 25, 9))]
     items = open_dataset(voc(tmp_path, a=xml(objects)))
     assert [one.id for one in items] == ["a#cat", "a#dog"]
-    assert items[0].boxes == ((2, 3, 12, 9), (20, 3, 25, 9))
-    assert items[1].boxes == ((0, 0, 40, 30),)
+    assert list(items[0].boxes) == [(2, 3, 12, 9), (20, 3, 25, 9)]
+    assert list(items[1].boxes) == [(0, 0, 40, 30)]
     assert items[0].size == (30, 40)
     assert items[0].open().size == (40, 30)
     assert [one.id for one in read_voc(tmp_path, difficult=False)] == ["a#cat"]

@@ -268,7 +268,7 @@ def test_rows_of_one_picture_and_class_are_one_item(tmp_path: Path) -> None:
     )
     items = open_dataset(tmp_path)
     assert [one.id for one in items] == ["images/a.png#cat", "images/a.png#dog", "images/b.png"]
-    assert items[0].boxes == ((1, 2, 10, 12), (20, 2, 30, 12))
+    assert list(items[0].boxes) == [(1, 2, 10, 12), (20, 2, 30, 12)]
     assert items[2].boxes == ()
     assert items[2].extra == {"split": "train"}
     assert items[0].open().size == (40, 30)
@@ -283,7 +283,7 @@ def test_columns_of_any_name_lists_of_boxes_and_masks(tmp_path: Path) -> None:
     options: dict[str, Any] = {"file": "n", "label": "what", "boxes": "where", "images": tmp_path / "p"}
     item = read_table(file, masks="m", **options)[0]
     assert item.label == 3
-    assert item.boxes == ((1, 2, 10, 12), (20, 2, 30, 12))
+    assert list(item.boxes) == [(1, 2, 10, 12), (20, 2, 30, 12)]
     mask = item.mask()
     assert mask is not None
     assert mask.sum() == 16
@@ -477,7 +477,8 @@ def test_what_a_map_style_data_set_may_not_return() -> None:
         normalised.open()
     with pytest.raises(ValueError, match="3×H×W"):
         open_dataset(Pairs([torch.zeros(12, 16)], [0]))[0].open()
-    for wrong in ({"boxes": []}, 0.5, [1, 2], None):
+    wrongs: list[Any] = [{"boxes": []}, 0.5, [1, 2], None]
+    for wrong in wrongs:
         with pytest.raises(TypeError, match="a label is a class index or name"):
             open_dataset(Pairs([torch.zeros(3, 12, 16)], [wrong]))
     with pytest.raises(ValueError, match="has no pictures"):
