@@ -133,7 +133,7 @@ def explain(
     *,
     enhance: bool | Enhancement = False,
     batch: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress | Passes | None = None,
     **parameters: Any,
 ) -> Any:
     """Where does the classifier look? For the gradient family one forward pass, one truncated backward pass, one map.
@@ -151,7 +151,8 @@ def explain(
         preset: "paper", "official-script", "torchcam", "pytorch-grad-cam" or "gated" in place of scale and reduce.
         enhance: sliding-window enhancement (`maps.enhance.Enhancement` to set windows) around the method.
         batch: pictures a forward pass where there are many; None = as memory allows. The map does not depend on it.
-        progress: called with (done, total) where there are many passes; whatever it raises ends the work.
+        progress: called with (done, total) where there are many passes; whatever it raises ends the work. A `Passes`
+            says the same, and counts.
         parameters: of the method, as `print(camwidgets.methods()["rise"].about())` lists them.
     Raises:
         ValueError, TypeError: something given is not valid; the sentence says what would be.
@@ -169,6 +170,8 @@ def explain(
     if isinstance(target, (list, tuple)):
         raise ValueError(f"explain takes one target, not {len(target)}; use capture for several")
     classifier.check_target(target)
+    if found.kind != "evidence" or enhance:
+        refuse(found, classifier)
     names = chosen_stages(classifier, found, stages)
     x = classifier.preprocess(image)
     how = Recipe(found, plan, gradient, checked, enhancement(enhance, (int(x.shape[2]), int(x.shape[3]))))
@@ -176,7 +179,7 @@ def explain(
         evidence = capture(classifier, x, target, taps=names)
         made = [explain_evidence(evidence[i], found, names, gradient, plan) for i in range(len(evidence))]
     else:
-        passes = Passes(batch, progress=progress)
+        passes = progress if isinstance(progress, Passes) else Passes(batch, progress=progress)
         made = [run(classifier, x[i : i + 1], target, names, how, passes.step(i, len(x))) for i in range(len(x))]
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
 
@@ -207,7 +210,6 @@ def run(
     classifier: Classifier, x: Tensor, target: Target, names: list[str], how: Recipe, passes: Passes
 ) -> Explanation:
     """The explanation of one preprocessed picture by a recipe that runs the network, or is enhanced."""
-    refuse(how.method, classifier)
     clock = time.perf_counter()
     with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
         logits = classifier.logits(x)[0].float()

@@ -1,6 +1,7 @@
 """Where the network looks: saliency maps and their fusion."""
 
 from .catalogue import evidence_methods, methods
+from .enhance import Enhancement
 from .fusion import PRESETS, Plan, fuse, make_plan
 from .method import Method, Parameter, Request
 from .passes import Passes
@@ -9,6 +10,7 @@ from .stages import default_stages, stage_maps
 
 __all__ = [
     "PRESETS",
+    "Enhancement",
     "Method",
     "Parameter",
     "Passes",

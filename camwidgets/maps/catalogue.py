@@ -11,7 +11,19 @@ from ..errors import unknown
 from .method import Method
 
 # The modules of this package that hold `METHODS`, in the order in which menus show them.
-FAMILIES = ("gradient",)
+FAMILIES = (
+    "gradient",
+    "scorecam",
+    "groupcam",
+    "multiscale",
+    "rise",
+    "excitation",
+    "relevance",
+    "inputs",
+)
+
+WIDTH = 150  # of the printed table, in characters
+ABOUT = 'methods()["NAME"].about() has the whole formula, its source and the parameters.'
 
 _SPELLINGS = {"gradcampp": "gradcam++", "gradcamplusplus": "gradcam++"}
 
@@ -20,10 +32,15 @@ class Catalogue(dict[str, Method]):
     """Methods by name; prints as a table."""
 
     def __repr__(self) -> str:
-        rows = [("method", "formula", "gradient", "needs", "source")]
-        rows += [(m.name, m.formula, m.gradient, ", ".join(m.needs), m.source) for m in self.values()]
-        widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        return "\n".join("  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+        rows = [("method", "kind", "needs", "formula")]
+        rows += [(m.name, m.kind, ", ".join(m.needs), m.formula) for m in self.values()]
+        widths = [max(len(row[i]) for row in rows) for i in range(3)]
+        left = WIDTH - sum(widths) - 2 * len(widths)
+        lines = [
+            "  ".join([*(cell.ljust(w) for cell, w in zip(row, widths, strict=False)), _cut(row[3], left)]).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*lines, "", ABOUT])
 
     def _repr_html_(self) -> str:
         import pandas as pd
@@ -38,7 +55,7 @@ class Catalogue(dict[str, Method]):
 
 
 def methods() -> Catalogue:
-    """All saliency methods: name → `Method`. Printing the result shows them with formula, defaults and source.
+    """All saliency methods: name → `Method`. Printing the result shows them with kind, needs and formula.
 
     Example:
         >>> print(methods()["gradcam"].about())
@@ -82,6 +99,10 @@ def _known() -> dict[str, Method]:
         method for family in FAMILIES for method in import_module(f".{family}", __package__).METHODS
     )
     return {method.name: method for method in everything}
+
+
+def _cut(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 1] + "…"
 
 
 def _plain(name: Any) -> str:
