@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
+    from .diff import TreeDiff
     from .naming import Dissection
 
 SIGNS = {"for": 1, "against": -1}
@@ -204,6 +205,23 @@ class Decomposition:
                 self._known = {key: i for key, i in self._known.items() if i != gone.id}
         node.children = []
         node.completeness = node.others = math.nan
+
+    def diff(self, other: Decomposition) -> TreeDiff:
+        """What came, went, grew and shrank from this tree to another over the same taps; see `TreeDiff`.
+
+        Raises:
+            ValueError: trees of different networks, or grown by different rules.
+
+        Example:
+            >>> import camwidgets
+            >>> classifier, cat = camwidgets.load("toy"), camwidgets.samples.picture("cat")
+            >>> a, b = (decompose(classifier, cat, target=name, depth=2) for name in ("cat", "dog"))
+            >>> a.diff(b).stages, a.diff(a).distance
+            (('S5', 'S4'), 0.0)
+        """
+        from .diff import diff
+
+        return diff(self, other)
 
     def to_networkx(self) -> nx.DiGraph:
         """A `networkx.DiGraph`, edges parent → child with their share; node attributes are plain values."""
