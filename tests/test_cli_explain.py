@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +16,11 @@ from typer.testing import CliRunner, Result
 
 import camwidgets
 from camwidgets import samples
-from camwidgets.batch import PAGE, Settings, folders, write_explanation
+from camwidgets.batch import OVERLAY_PAGE, PAGE, Settings, folders, write_explanation
 from camwidgets.cli import app
 
-WRITTEN = {"overlay.png", "picture.png", "explanation.json", "maps.npz", PAGE}
+SAVED = {"overlay.png", "picture.png", "explanation.json", "maps.npz"}
+WRITTEN = {*SAVED, PAGE}
 
 
 def explain(*arguments: str | Path) -> Result:
@@ -95,6 +100,13 @@ def test_a_bad_picture_is_one_line_and_the_next_follows(cat: Path, tmp_path: Pat
         (["--sign", "both"], "unknown gradient handling for layercam 'both'"),
         (["--preset", "mine"], "unknown preset 'mine'"),
         (["--weights", "gone.pth"], "gone.pth"),
+        (["--set", "samples=5"], "layercam has no parameters; 'samples' was given"),
+        (["--method", "smoothgrad", "--set", "sample=5"], "did you mean 'samples'"),
+        (["--method", "smoothgrad", "--set", "samples=many"], "a whole number, between 1 and 100000; got 'many'"),
+        (["--method", "smoothgrad", "--set", "samples"], "--set takes NAME=VALUE, such as --set samples=200; got"),
+        (["--method", "saliency", "--stages", "S5"], "makes one map of the whole picture and takes no stages"),
+        (["--method", "saliency", "--sign", "signed"], "Saliency handles no gradient signs"),
+        (["--method", "lrp", "--model", "vit_b_16", "--weights", "none"], "for vision transformers there is"),
     ],
 )
 def test_a_wrong_name_is_told_once_and_nothing_is_written(
@@ -125,3 +137,91 @@ def test_from_a_script(cat: Path, tmp_path: Path) -> None:
     assert made.label == "tabby"
     assert list(made.stage_maps) == ["S2"]
     assert {path.name for path in (tmp_path / "deep" / "er").iterdir()} == WRITTEN
+
+
+def test_a_method_that_runs_the_network(cat: Path, tmp_path: Path) -> None:
+    options = ["--method", "SmoothGrad", "--set", "samples=6", "--set", "noise = 0.2", "--set", "colours=largest"]
+    result = explain(cat, *options, "--batch", "4", "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "cat").iterdir()} == {*SAVED, OVERLAY_PAGE}
+    saved = camwidgets.Explanation.load(tmp_path / "cat")
+    assert saved.made_by["parameters"] == {"samples": 6, "noise": 0.2, "seed": 0, "colours": "largest", "cap": 99.0}
+    assert saved.made_by["passes"]["backward"] == 6
+    classifier = camwidgets.load("efficientnet_lite0")
+    same = camwidgets.explain(
+        classifier, samples.picture("cat"), "smoothgrad", samples=6, noise=0.2, colours="largest"
+    )
+    np.testing.assert_allclose(saved.map, same.map, atol=1e-5)
+
+
+def test_the_page_of_a_finished_map_is_whole_and_escaped(cat: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "<b>&.png"
+    odd.write_bytes(cat.read_bytes())
+    assert explain(odd, "--method", "saliency", "--out", tmp_path / "out").exit_code == 0
+    page = (tmp_path / "out" / "<b>&" / OVERLAY_PAGE).read_text("utf-8")
+    assert "<title>tiger cat · &lt;b&gt;&amp;.png</title>" in page
+    assert "<b>" not in page
+    assert page.count("data:image/png;base64,") == 2
+    assert "http" not in page.replace("http-equiv", "")
+    for data in re.findall(r"base64,([^\"]+)", page):
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert image.size == (224, 224)
+            assert np.asarray(image).std() > 10
+
+
+def test_an_enhanced_map(cat: Path, tmp_path: Path) -> None:
+    result = explain(cat, "--method", "gradcam", "--enhance", "--out", tmp_path)
+    assert result.exit_code == 0, result.stderr
+    assert {path.name for path in (tmp_path / "cat").iterdir()} == {*SAVED, OVERLAY_PAGE}
+    made = json.loads((tmp_path / "cat" / "explanation.json").read_text("utf-8"))["made_by"]
+    assert made["enhancement"]["window"] == 96
+
+
+def test_ctrl_c_leaves_what_is_done(cat: Path, coffee: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from camwidgets import batch
+
+    real = batch.write_explanation
+
+    def write(picture: Path, *rest: Any) -> Any:
+        if picture == coffee:
+            raise KeyboardInterrupt
+        return real(picture, *rest)
+
+    monkeypatch.setattr(batch, "write_explanation", write)
+    result = explain(cat, coffee, cat, "--method", "saliency", "--out", tmp_path)
+    assert result.exit_code == 130
+    assert result.stderr.strip().endswith(f"stopped: 1 of 3 pictures were dealt with before {coffee}.")
+    assert [path.name for path in tmp_path.iterdir()] == ["cat"]
+    assert camwidgets.Explanation.load(tmp_path / "cat").label == "tiger cat"
+
+
+def test_a_batch_ends_where_progress_ends_it(cat: Path, tmp_path: Path) -> None:
+    settings = Settings(camwidgets.load("toy"), "smoothgrad", parameters={"samples": 4}, batch=1)
+    seen: list[float] = []
+
+    def progress(done: float, total: float) -> None:
+        seen.append(done / total)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_explanation(cat, tmp_path / "cat", settings, progress)
+    assert seen == [0.25, 0.5]
+    assert not (tmp_path / "cat").exists()
+
+
+def test_help_names_every_method() -> None:
+    text = " ".join(explain("--help").stdout.split()).replace("- ", "-")
+    for name in camwidgets.methods():
+        assert name in text
+
+
+def test_the_catalogue_on_the_command_line() -> None:
+    listed = CliRunner().invoke(app, ["methods"])
+    assert listed.stdout.rstrip("\n") == repr(camwidgets.methods())
+    one = CliRunner().invoke(app, ["methods", "SmoothGrad"])
+    assert one.stdout.rstrip("\n") == camwidgets.methods()["smoothgrad"].about()
+    assert "samples=50: noisy copies of the picture (between 1 and 100000)" in one.stdout
+    wrong = CliRunner().invoke(app, ["methods", "smothgrad"])
+    assert wrong.exit_code == 1
+    assert "did you mean 'smoothgrad'" in wrong.stderr

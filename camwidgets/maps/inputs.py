@@ -278,7 +278,7 @@ METHODS = (
         parameters=(
             Parameter("samples", 50, "noisy copies of the picture", low=1, high=100_000),
             Parameter("noise", 0.15, "standard deviation of the noise, in shares of the input's range", low=0, high=1),
-            Parameter("seed", 0, "of the random noise", low=0, high=1 << 40),
+            Parameter("seed", 0, "of the random noise", low=0, high=1_000_000_000),
             *_shown("absolute"),
         ),
     ),
