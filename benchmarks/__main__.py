@@ -1,16 +1,18 @@
-"""`python -m benchmarks [speed|localisation|decomposition|fidelity] …`; without a name, all."""
+"""`python -m benchmarks [speed|localisation|decomposition|fidelity|many|truth] …`; without a name, all."""
 
 from __future__ import annotations
 
 import sys
 
-from . import decomposition, fidelity, localisation, speed
+from . import decomposition, fidelity, localisation, many, speed, truth
 
 SETS = {
     "speed": speed.main,
     "localisation": localisation.main,
     "decomposition": decomposition.main,
     "fidelity": fidelity.main,
+    "many": many.main,
+    "truth": truth.main,
 }
 
 

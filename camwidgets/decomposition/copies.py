@@ -26,7 +26,7 @@ def private_copy(classifier: Classifier) -> Classifier:
     for module in twin.module.modules():
         module.training = False
         if getattr(module, "inplace", False) is True:
-            module.inplace = False
+            vars(module)["inplace"] = False
     for parameter in twin.module.parameters():
         if not parameter.is_inference():
             parameter.requires_grad_(False)

@@ -10,8 +10,9 @@ Each j is decomposed at the place where it matters most (argmax of its own map, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -44,6 +45,17 @@ def follow(decomposer: Decomposer, beam: int) -> Iterator[Level]:
     A stage below which nothing is left to follow (no channel speaks for the class, or none is positive) yields a level
     without parts and without importance.
     """
+    return _down(decomposer, lambda level: level.whole.top(beam))
+
+
+def branch(decomposer: Decomposer, top: int) -> Iterator[Level]:
+    """A class followed down through the `top` channels of every decomposition (those with α > 0): the whole tree, each
+    of its channels decomposed once a stage.
+    """
+    return _down(decomposer, lambda level: sorted({k for part in level.parts for k in part.top(top)}))
+
+
+def _down(decomposer: Decomposer, choice: Callable[[Level], list[int]]) -> Iterator[Level]:
     level: Level | None = None
     for stage, tap in list(decomposer.evidence.stages.items())[::-1]:
         if level is None:
@@ -52,13 +64,12 @@ def follow(decomposer: Decomposer, beam: int) -> Iterator[Level]:
             worth = found.attention / score if score else torch.zeros_like(found.attention)
             level = Level(f"T→{stage}", stage, tap, None, [found], _whole(decomposer, tap, worth))
         else:
-            level = _below(decomposer, level, stage, tap, beam)
+            level = _below(decomposer, level, stage, tap, choice(level))
         yield level
 
 
-def _below(decomposer: Decomposer, upper: Level, stage: str, tap: Tap, beam: int) -> Level:
+def _below(decomposer: Decomposer, upper: Level, stage: str, tap: Tap, chosen: list[int]) -> Level:
     importance = upper.whole.share
-    chosen = upper.whole.top(beam)
     decisions = [Decision(upper.tap, k, *upper.whole.position(k)) for k in chosen]
     parts, total = [], torch.zeros_like(decomposer.evidence.activations[tap][0])
     for k, found in zip(chosen, decomposer.of_features(decisions, upper.tap, tap), strict=True):
@@ -86,6 +97,27 @@ def strongest(scores: Tensor, count: int) -> Tensor:
 def propagated(decomposer: Decomposer, stages: Sequence[str], beam: int) -> dict[str, Tensor]:
     """Stage → K importances by `follow`."""
     return {level.stage: level.whole.share for level in follow(decomposer, beam) if level.stage in stages}
+
+
+def path_conditioned(decomposer: Decomposer, stages: Sequence[str], beam: int) -> dict[str, Tensor]:
+    """Stage → K parts of the class score that come by way of the `beam` strongest channels of each stage above.
+
+    Like `propagated`, but each channel counts at all its places, not at its strongest one: the class's own gradient is
+    cut to those channels and handed on (the path-conditioned tree, many paths at a time). With every channel in the
+    beam this is `direct`.
+    """
+    evidence = decomposer.evidence
+    names = list(evidence.stages)[::-1]
+    A, g = evidence.at(names[0])
+    attention = g[0] * A[0]
+    found = {names[0]: attention.sum((1, 2))}
+    for above, below in pairwise(names):
+        chosen = strongest(found[above], beam)
+        seed = torch.zeros_like(g[0])
+        seed[chosen] = g[0][chosen]
+        g, attentions = decomposer.along_path(seed[None], evidence.stages[above], evidence.stages[below])
+        found[below] = attentions[0].sum((1, 2))
+    return {stage: found[stage] for stage in stages}
 
 
 def direct(decomposer: Decomposer, stages: Sequence[str]) -> dict[str, Tensor]:

@@ -48,7 +48,9 @@ def relevance(classifier: Classifier) -> Scores:
     def scores(decomposer: Decomposer, stages: Sequence[str]) -> dict[str, Tensor]:
         evidence = decomposer.evidence
         # The context stays open for the backward pass: closing it takes the rules away.
-        with composite().context(net.module), _SharedSums(), record(net, evidence.x, list(stages)) as recording:
+        with composite().context(net.module):
+            with _SharedSums():
+                recording = record(net, evidence.x, list(stages))
             found = recording.evidence(evidence.targets[0], last=True)
         return {stage: found.at(stage)[1][0].sum((1, 2)) for stage in stages}
 
@@ -83,10 +85,10 @@ def _captum(classifier: Classifier, name: str, steps: int) -> Scores:
 
 
 def _module_of(twin: Classifier, tap: Tap, name: str) -> torch.nn.Module:
-    if tap.function is not None or tap.call != 0:
+    if tap.function is not None or any(t.module == tap.module and t.call for t in twin.taps.values()):
         raise ValueError(
-            f"captum's {name} sees the output of modules only, and {str(tap)!r} is an activation function or a later "
-            f"call of a module; leave this ranking out, or make the activation a module of its own"
+            f"captum's {name} sees the output of modules that are called once, and {str(tap)!r} is an activation "
+            f"function or one of several calls; leave this ranking out, or make the activation a module of its own"
         )
     return twin.module.get_submodule(tap.module)
 
@@ -116,7 +118,8 @@ class _SharedSums(TorchFunctionMode):
     """Inside: a + b of equal shapes and means over places hand relevance down in proportion to their terms."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = getattr(func, "__name__", "").strip("_")
+        name = getattr(func, "__name__", "")
+        name = name if name.endswith("_") and not name.endswith("__") else name.strip("_")  # add_ stays what it is
         tensors = [t for t in args[:2] if isinstance(t, Tensor)]
         if name in ("add", "iadd", "radd") and not kwargs and len(tensors) == 2:
             if tensors[0].shape == tensors[1].shape and any(t.requires_grad for t in tensors):

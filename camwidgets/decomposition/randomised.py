@@ -58,7 +58,7 @@ def parameter_groups(classifier: Classifier) -> dict[str, list[str]]:
     stages = classifier.select("stages")
     owners = [name for name, module in classifier.module.named_modules() if list(module.parameters(recurse=False))]
     ends = _ends(classifier, {*owners, *(tap.module for tap in stages.values())})
-    found: dict[str, list[str]] = {stage: [] for stage in stages} | {HEAD: []}
+    found: dict[str, list[str]] = {group: [] for group in (*stages, HEAD)}
     for name in owners:
         if (name, 0) in ends:  # a module that takes no part in the pass changes nothing
             stage = next((s for s, tap in stages.items() if ends[name, 0] <= ends[tap.module, tap.call]), HEAD)

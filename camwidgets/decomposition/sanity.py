@@ -1,8 +1,8 @@
 """Sanity checks ([000] 5.3.1.5; Adebayo et al. 2018): does an explanation depend on what the network has learnt?
 
 Parameter randomisation: maps of the trained network against maps of copies whose weights were drawn anew. Label
-randomisation: maps of a network trained on true labels against one trained on random labels (`compare_maps` of the two).
-A method whose maps stay alike (a correlation near 1) shows the picture, not the network.
+randomisation: maps of a network trained on true labels against those of one trained on random labels (`compare_maps` of
+the two). A method whose maps stay alike (a correlation near 1) shows the picture, not the network.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def compare_maps(
 
     Args:
         explainer: (classifier, picture, class index) → array, or name → array; any method: for one of ours
-            `lambda net, picture, c: camwidgets.explain(net, picture, c).map`.
+            `lambda net, picture, c: camwidgets.explain(net, picture, target=c).map`.
         targets: the class of each picture whose maps are compared; None = what `first` predicts.
         progress: `progress(done, total)` after each picture; whatever it raises ends the work.
     Returns:

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D46")
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "x", "cross", "star")
 WIDTH = 700
+HEAD = 116  # px above the plot: title, up to three lines of legend, titles of panels
 COLUMNS = 3  # small multiples side by side
 NAMES = {
     "gap": "gAP",
+    "path": "gAP, path-conditioned",
     "gradient": "gradient × activation",
     "conductance": "conductance (captum)",
     "influence": "internal influence (captum)",
@@ -37,23 +39,23 @@ LIKENESS = {"spearman": "rank correlation (Spearman)", "absolute": "rank correla
 
 
 def surrogate_figure(table: pd.DataFrame, palette: Palette = LIGHT, width: int = WIDTH) -> go.Figure:
-    """Match (and accuracy, where labels were given) against k, from `surrogate`; several tables may be concatenated
-    (`pandas.concat`): one line for each ranking and decision.
+    """Match (and accuracy, where labels were given) against k, from `surrogate`. Several tables may be concatenated
+    (`pandas.concat`): one line for each way to keep, ranking and decision.
     """
-    _needs(table.reset_index(), "k", "match", "ranking", "decision")
-    figure = _figure(palette, width, 400)
-    groups = list(table.reset_index().groupby(["ranking", "decision"], sort=False))
-    for i, ((ranking, decision), rows) in enumerate(groups):
-        whose = f"{NAMES[str(ranking)]}, for the {decision} class"
-        _line(figure, rows["k"], 100 * rows["match"], f"prediction is that class: {whose}", i)
-        if rows["accuracy"].notna().any():
-            name = f"prediction is right: {whose}"
-            _line(figure, rows["k"], 100 * rows["accuracy"], name, i, dash="dot", hollow=True)
+    _needs(table.reset_index(), "k", "match", "keep", "ranking", "decision")
+    figure = _figure(palette, width, 420)
+    groups = list(table.reset_index().groupby(["keep", "ranking", "decision"], sort=False))
+    for i, ((keep, ranking, decision), rows) in enumerate(groups):
+        whose = NAMES[str(ranking)] + (" of every decomposition" if keep == "decomposition" else "")
+        name = f"same prediction, {whose}" if decision == "top" else f"the second class is predicted, its {whose}"
+        _line(figure, rows["k"], 100 * rows["match"], name, i)
+        if decision == "top" and rows["accuracy"].notna().any():
+            _line(figure, rows["k"], 100 * rows["accuracy"], f"right prediction, {whose}", i, dash="dot", hollow=True)
     original = table["original"].dropna()
     if len(original):
         _level(figure, 100 * float(original.iloc[0]), "untouched network is right", palette)
     ticks = sorted(set(table.index))
-    figure.update_xaxes(title_text="channels kept in each stage (k)", type="log", tickvals=ticks, ticktext=ticks)
+    figure.update_xaxes(title_text="channels kept (k)", type="log", tickvals=ticks, ticktext=ticks)
     figure.update_yaxes(title_text="% of pictures", range=[-3, 104])
     return _titled(figure, f"Only the k most important channels of every stage, {_over(table)}")
 
@@ -75,8 +77,9 @@ def removal_figure(
     for number, stage in enumerate(stages):
         row, column = divmod(number, COLUMNS)
         here = table[table["stage"] == stage]
-        for i, (ranking, rows) in enumerate(here.groupby("ranking", sort=False)):
+        for ranking, rows in here.groupby("ranking", sort=False):
             x = rows["removed"].clip(lower=0.5)  # 0 has no place on a log axis
+            i = list(NAMES).index(str(ranking))  # a ranking looks the same in every figure
             _line(figure, x, 100 * rows[measure], NAMES[str(ranking)], i, shown=number == 0,
                   row=row + 1, col=column + 1, custom=rows["removed"])  # fmt: skip
         ticks = sorted(set(here["removed"]))[:: 1 if here["removed"].nunique() < 6 else 2]
@@ -92,7 +95,7 @@ def counts_figure(table: pd.DataFrame, palette: Palette = LIGHT, width: int = WI
     import plotly.graph_objects as go
 
     _needs(table, "channels", "active", "overlapping")
-    figure = _figure(palette, width, 380)
+    figure = _figure(palette, width, 400)
     kinds = (("channels", "all", "/", palette.line), ("active", "active: α > 0", "", COLOURS[0]),
              ("overlapping", "overlapping: same place as a stronger one", "\\", COLOURS[4]))  # fmt: skip
     for column, name, pattern, colour in kinds:
@@ -130,7 +133,7 @@ def discriminativeness_figure(table: pd.DataFrame, palette: Palette = LIGHT, wid
     import plotly.graph_objects as go
 
     _needs(table, "stage", "channel", "D", "chance", "times")
-    figure = _figure(palette, width, 400)
+    figure = _figure(palette, width, 420)
     stages = sorted(set(table["stage"]))
     place = table["stage"].map(stages.index) + 0.3 * ((table["channel"] * 0.618) % 1 - 0.5)  # spread, not random
     figure.add_trace(go.Scatter(
@@ -145,7 +148,7 @@ def discriminativeness_figure(table: pd.DataFrame, palette: Palette = LIGHT, wid
         _line(figure, range(len(stages)), means[column], name, i, form=".2f")
     figure.update_xaxes(title_text="stage", tickvals=list(range(len(stages))), ticktext=stages)
     figure.update_yaxes(title_text="D (1 = serves one class only)", range=[0, 1.05])
-    return _titled(figure, f"Does a channel serve one class or many? {_over(table)}")
+    return _titled(figure, f"Does a channel serve one class or many? ({_over(table)})")
 
 
 def sanity_figure(
@@ -158,7 +161,7 @@ def sanity_figure(
     """
     choose("measure", measure, LIKENESS)
     _needs(table, "layers", "map", "order", measure)
-    figure = _figure(palette, width, 400)
+    figure = _figure(palette, width, 420)
     for i, (name, rows) in enumerate(table.groupby("map", sort=False)):
         _line(figure, rows["layers"], rows[measure], str(name), i, form=".2f")
     _level(figure, 0.0, "", palette)
@@ -169,7 +172,7 @@ def sanity_figure(
     )  # fmt: skip
     low = min(-0.1, float(table[measure].min()) - 0.05)
     figure.update_yaxes(title_text=LIKENESS[measure], range=[low, 1.05])
-    return _titled(figure, f"Do the maps notice that the network has forgotten? {_over(table)}")
+    return _titled(figure, f"Do the maps notice that the network has forgotten? ({_over(table)})")
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
@@ -196,8 +199,8 @@ def _styled(figure: go.Figure, palette: Palette, width: int, height: int) -> go.
     figure.update_layout(
         template="none", width=width, height=height, paper_bgcolor=palette.paper, plot_bgcolor=palette.paper,
         font={"family": "system-ui, sans-serif", "size": 12, "color": palette.ink},
-        margin={"l": 64, "r": 16, "t": 104, "b": 56},
-        legend={"orientation": "h", "y": 1.0, "yanchor": "bottom", "x": 0, "yref": "container"},
+        margin={"l": 64, "r": 16, "t": HEAD, "b": 56},
+        legend={"orientation": "h", "x": 0, "y": 1 - 36 / height, "yref": "container", "yanchor": "top"},
         hoverlabel={"font": {"size": 12}},
     )  # fmt: skip
     axis = {"gridcolor": palette.line, "linecolor": palette.quiet, "zeroline": False, "ticks": "outside",
@@ -209,8 +212,8 @@ def _styled(figure: go.Figure, palette: Palette, width: int, height: int) -> go.
 
 def _line(
     figure: go.Figure, x: Iterable[Any], y: Iterable[float], name: str, i: int, *, dash: str | None = None,
-    hollow: bool = False, shown: bool = True, marks: bool = True, form: str = ".1f", custom: Iterable[Any] | None = None,
-    **place: int,
+    hollow: bool = False, shown: bool = True, marks: bool = True, form: str = ".1f",
+    custom: Iterable[Any] | None = None, **place: int,
 ) -> None:  # fmt: skip
     """Add one line; lines of the same name share a legend entry. `custom`: what hovering calls x."""
     import plotly.graph_objects as go

@@ -14,11 +14,11 @@ from ..errors import choose
 from ..evidence import record
 from ..images import ImageSource
 from .gap import Decomposer
-from .importance import by_chance, direct, propagated, strongest
+from .importance import by_chance, direct, path_conditioned, propagated, strongest
 from .neighbours import conductance, internal_influence, relevance
 from .segment import Segment
 from .sets import Progress, check_counts, check_labels, check_pictures, check_removal, doubling, one_picture
-from .surrogate import keeping
+from .surrogates import keeping
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ROWS = 16  # networks with other channels removed in one batch
 BEAM = 16  # channels of a stage through which gAP is followed to the next
 Ranker = Callable[[Decomposer, Sequence[str]], dict[str, Tensor]]
-RANKINGS = ("gap", "gradient", "conductance", "influence", "lrp", "random")
+RANKINGS = ("gap", "path", "gradient", "conductance", "influence", "lrp", "random")
 
 
 def removal_curve(
@@ -53,11 +53,12 @@ def removal_curve(
         counts: the N; None = 1, 2, 4 … up to half of each stage's channels.
         stages: at which stages ("stages" = all), one at a time.
         rankings: of "gap" (`importance.follow`, the thesis' rule), "gradient" (one gAP step straight from the class:
-            mean of gradient × activation), "conductance" and "influence" (captum's LayerConductance and
+            mean of gradient × activation), "path" (between the two: through the same channels, at all their places),
+            "conductance" and "influence" (captum's LayerConductance and
             InternalInfluence from a black-level baseline of zeros, summed over places), "lrp" (zennit's
             EpsilonPlusFlat, summed over places), "random".
         removal: "zero", or "mean" with `means` (tap → K, see `channel_means`).
-        beam: through how many channels of each stage "gap" is followed. steps: of captum's integrals.
+        beam: through how many channels of each stage "gap" and "path" are followed. steps: of captum's integrals.
         seed: of "random". progress: `progress(done, total)` after each picture; whatever it raises ends the work.
     Returns:
         One row for each stage, ranking and N, N = 0 (untouched) included: `stage`, `ranking`, `removed` (N),
@@ -79,6 +80,8 @@ def removal_curve(
     import pandas as pd
 
     count, taps = check_pictures(pictures), classifier.select(stages)
+    for name in taps:
+        choose("stage", name, classifier.stages)
     true = check_labels(classifier, labels, count)
     asked = [choose("ranking", name, RANKINGS) for name in ([rankings] if isinstance(rankings, str) else rankings)]
     if not asked:
@@ -96,10 +99,11 @@ def removal_curve(
     for i in range(count):
         with record(classifier, pictures[i]) as recording:
             decomposer = Decomposer(one_picture(recording).evidence(last=True))
+        label = None if true is None else true[i]
         for name, rank in rankers.items():
             scores = rank(decomposer, list(taps))
             for stage in taps:
-                _add(totals, decomposer, stage, name, scores[stage], numbers[stage], fills, true and true[i])
+                _add(totals, decomposer, stage, name, scores[stage], numbers[stage], fills, label)
         if progress is not None:
             progress(i + 1, count)
     rows = [dict(zip(("stage", "ranking", "removed"), key, strict=True))
@@ -111,6 +115,7 @@ def removal_curve(
 def _ranker(name: str, classifier: Classifier, beam: int, steps: int, seed: int) -> Ranker:
     makers: dict[str, Callable[[], Ranker]] = {
         "gap": lambda: partial(propagated, beam=beam),
+        "path": lambda: partial(path_conditioned, beam=beam),
         "gradient": lambda: direct,
         "conductance": lambda: conductance(classifier, steps),
         "influence": lambda: internal_influence(classifier, steps),

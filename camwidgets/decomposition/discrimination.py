@@ -89,7 +89,7 @@ def _rows(
     kinds, members = classes.unique(return_inverse=True)
     seen = torch.where(n.sum(0) >= least)[0]
     per_class = _per_class(n[:, seen], members, len(kinds))
-    chance = sum((_share(_per_class(n[:, seen], members[o], len(kinds))) for o in orders), torch.zeros(())) / len(orders)
+    chance = torch.stack([_share(_per_class(n[:, seen], members[o], len(kinds))) for o in orders]).mean(0)
     D, best = _share(per_class), kinds[per_class.argmax(0)]
     times = per_class.sum(0)
     return [
