@@ -250,9 +250,11 @@ def test_the_catalogue() -> None:
     assert known["layercam"].gradient == "positive"
     assert known["gradcam"].gradient == "signed"
     text = repr(known)
-    assert text.splitlines()[0].split() == ["method", "formula", "gradient", "needs", "source"]
+    assert text.splitlines()[0].split() == ["method", "kind", "needs", "formula"]
+    assert max(map(len, text.splitlines())) <= 150
     for name, method in known.items():
-        assert any(line.startswith(name + " ") and method.source in line for line in text.splitlines())
+        assert any(line.split()[:2] == [name, method.kind] and method.formula[:40] in line for line in text.splitlines())
+        assert method.source in method.about()
     known.clear()
     assert methods(), "the caller's copy is the caller's"
 
