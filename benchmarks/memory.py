@@ -7,6 +7,7 @@ import gc
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -25,10 +26,15 @@ def peak(contender: str, network: str, batch: int, runs: int = 3) -> float:
     torch.manual_seed(0)
     run = CONTENDERS[contender](camwidgets.load(network, weights="DEFAULT" if "lite0" in network else None))
     x = torch.randn(batch, 3, 224, 224)
+    return peak_of(lambda: run(x), runs)
+
+
+def peak_of(call: Callable[[], object], runs: int) -> float:
+    """Megabytes that `runs` calls add at their peak to the resident memory of this process."""
     _forget_peak()
     before = psutil.Process().memory_info().rss
     for _ in range(runs):
-        run(x)
+        call()
     return max(0.0, (_peak() - before) / MB)
 
 

@@ -36,6 +36,15 @@ def well_used(net: nn.Module) -> nn.Module:
     return net
 
 
+def explained(classifier: camwidgets.Classifier, x: Tensor, name: str) -> None:
+    """One explanation; a method may refuse a network, but only where it says so before."""
+    try:
+        explain(classifier, x, name, **({"masks": 50} if name == "rise" else {}))
+    except ValueError:
+        if methods()[name].why_not(classifier) is None:
+            raise
+
+
 USES: dict[str, Callable[[camwidgets.Classifier, Tensor], Any]] = {
     "stages": lambda c, x: c.stages,
     "predict": lambda c, x: c.predict(x),
@@ -44,7 +53,7 @@ USES: dict[str, Callable[[camwidgets.Classifier, Tensor], Any]] = {
     "hash": lambda c, x: c.weights_hash(),
     "head": lambda c, x: c.gap_weights(),
     "repr": lambda c, x: repr(c),
-    **{name: lambda c, x, name=name: explain(c, x, name) for name in methods() if name != "cam"},  # type: ignore[misc]
+    **{name: lambda c, x, name=name: explained(c, x, name) for name in methods() if name != "cam"},  # type: ignore[misc]
 }
 
 
