@@ -18,9 +18,10 @@ import camwidgets
 from camwidgets.datasets import Item, Items, match_labels, open_dataset
 from camwidgets.datasets.adapters import from_torchvision, from_world
 from camwidgets.datasets.folders import read_folders, read_imagenet
-from camwidgets.datasets.items import PictureFile, box_problem
+from camwidgets.datasets.items import box_problem
 from camwidgets.datasets.masks import MaskFile, open_mask
 from camwidgets.datasets.paths import inside
+from camwidgets.datasets.sources import PictureFile
 from camwidgets.datasets.tables import read_table
 from camwidgets.datasets.textures import TextureWorld
 from camwidgets.datasets.toyworld import ToyWorld
@@ -121,6 +122,19 @@ def test_slices_places_and_conditions() -> None:
     assert items.labels == ["a", "b"]
     with pytest.raises(IndexError, match="picture 10 is outside plain, which has 10"):
         items[10]
+
+
+def test_labels_can_be_exchanged() -> None:
+    items = plain(6).relabelled({"a": 7})
+    assert [one.label for one in items] == [7, "b"] * 3
+    assert [items.label_of(i) for i in range(2)] == [7, "b"]
+    assert items.labels == ["b"]
+    again = items.relabelled({7: "c", "b": 8})[:4]
+    assert [one.label for one in again] == ["c", 8, "c", 8]
+    assert len(again.where(lambda one: one.label == 8)) == 2
+    assert items.relabelled({"b": 8}).labels is None
+    world = from_world(ToyWorld(seed=0, n=3, classes=["cat"])).relabelled({"cat": 281})
+    assert (world[0].label, world.label_of(1), world.labels) == (281, 281, None)
 
 
 def test_limit_is_balanced_drawn_by_the_seed_and_in_order() -> None:

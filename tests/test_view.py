@@ -19,8 +19,9 @@ import camwidgets
 from camwidgets import Classifier
 from camwidgets.classifiers.preprocessing import Preprocessing
 from camwidgets.datasets import Item, open_dataset
-from camwidgets.datasets.items import Box, PictureFile
+from camwidgets.datasets.items import Box
 from camwidgets.datasets.masks import MaskFile
+from camwidgets.datasets.sources import PictureFile
 from camwidgets.evaluation.view import Geometry, fitted, geometry, seen
 from tests.nets import Small
 

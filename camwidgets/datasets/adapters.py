@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ..images import Picture, open_image, picture_hash
-from .items import Box, Item, Items, Label, MaskSource, PictureFile, Size, Source
+from .items import Box, Item, Items, Label, Size
+from .sources import MaskSource, PictureFile, Source
 from .textures import LABELS, Surface, TextureWorld
 from .toyworld import CLASSES, Scene, ToyWorld
 from .toyworld.scene import box_of

@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from .items import Box, Item, Items, PictureFile, Size, box_problem
+from .items import Box, Item, Items, Size, box_problem
 from .masks import Shapes
 from .paths import existing_folder, inside
+from .sources import PictureFile
 
 
 def read_coco(file: str | os.PathLike[str], images: str | os.PathLike[str] | None = None, name: str = "") -> Items:

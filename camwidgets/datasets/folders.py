@@ -8,8 +8,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from .items import Item, Items, Label, PictureFile
-from .paths import existing_folder, folders_in, pictures_below, relative
+from .items import Item, Items, Label
+from .paths import existing_folder, folders_in, is_picture, pictures_below, relative
+from .sources import PictureFile
 from .voc import Annotated, read_annotation
 
 WNID = re.compile(r"n\d{8}")
@@ -31,7 +32,7 @@ def read_folders(folder: str | os.PathLike[str], name: str = "") -> Items:
         samples: 4 pictures, no labels, no boxes, no masks (a folder of pictures)
     """
     root = existing_folder(folder)
-    loose = [path for path in pictures_below(root) if path.parent == root]
+    loose = sorted(path for path in root.iterdir() if is_picture(path.name) and path.is_file())
     classes = folders_in(root)
     entries = [_entry(path, root, one.name) for one in classes for path in pictures_below(one)]
     if not entries and not loose:

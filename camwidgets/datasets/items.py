@@ -2,73 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias, overload
 
 import numpy as np
 
-from ..images import Picture, open_image
+from ..images import Picture
 from .checks import check_integer
+from .sources import MaskSource as MaskSource
+from .sources import PictureFile as PictureFile
+from .sources import Source as Source
 
 Label: TypeAlias = "int | str | None"
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 SLACK = 0.01  # boxes may reach this share of a side (2 px at least) over the edge: annotators round
-
-
-class Source:
-    """Where an item's picture comes from. Small and picklable: it names the picture and does not hold it."""
-
-    def open(self) -> Picture:
-        """The picture, RGB and upright; raises what `camwidgets.images.open_image` raises."""
-        raise NotImplementedError
-
-    def hash(self) -> str:
-        """SHA-256 of the picture, 64 hexadecimal digits."""
-        raise NotImplementedError
-
-    def parts(self) -> dict[str, np.ndarray]:
-        """Name → H×W bool of the parts that are known (the toy world's); else empty."""
-        return {}
-
-    def context(self) -> dict[str, np.ndarray]:
-        """Name → H×W bool of the surroundings that are known (the toy world's); else empty."""
-        return {}
-
-
-class MaskSource:
-    """Where an item's mask comes from. Small and picklable."""
-
-    def read(self) -> np.ndarray:
-        """H×W bool at the original's size."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class PictureFile(Source):
-    """A picture in a file."""
-
-    path: Path
-
-    def open(self) -> Picture:
-        return open_image(self.path)
-
-    def hash(self) -> str:
-        """SHA-256 of the file's bytes.
-
-        Raises:
-            OSError: the file is not there or cannot be read.
-        """
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -86,6 +37,8 @@ class Item:
 
     Example:
         >>> import camwidgets
+        >>> from pathlib import Path
+        >>> from camwidgets.datasets.sources import PictureFile
         >>> folder = Path(camwidgets.__file__).parent / "datasets" / "samples"
         >>> item = Item("cat.jpg", "tiger cat", ((60, 20, 300, 290),), None, PictureFile(folder / "cat.jpg"))
         >>> item.open().mode, item.mask() is None, len(item.hash())
@@ -191,6 +144,8 @@ class Items(Sequence[Item]):
         ValueError: there is no item, or two have one id.
 
     Example:
+        >>> from pathlib import Path
+        >>> from camwidgets.datasets.sources import PictureFile
         >>> items = Items("two", [Item(n, n, (), None, PictureFile(Path(f"{n}.jpg"))) for n in ("cat", "rocket")])
         >>> items
         two: 2 pictures, 2 classes, no boxes, no masks
@@ -221,6 +176,7 @@ class Items(Sequence[Item]):
         if labels is None and isinstance(entries, list):
             labels = sorted({one.label for one in entries if isinstance(one.label, str)})
         self.labels: list[str] | None = sorted(labels) if labels else None
+        self._to: dict[Label, Label] = {}
 
     def __len__(self) -> int:
         return len(self._order)
@@ -234,10 +190,14 @@ class Items(Sequence[Item]):
             return self._taken(self._order[index])
         if not -len(self) <= index < len(self):
             raise IndexError(f"picture {index} is outside {self.name}, which has {len(self)}")
-        return self._entries[self._order[index]]
+        return self._entry(self._order[index])
 
     def __iter__(self) -> Iterator[Item]:
-        return (self._entries[i] for i in self._order)
+        return (self._entry(place) for place in self._order)
+
+    def _entry(self, place: int) -> Item:
+        item = self._entries[place]
+        return replace(item, label=self._to[item.label]) if item.label in self._to else item
 
     def __repr__(self) -> str:
         known = {self.label_of(i) for i in range(len(self))} - {None}
@@ -250,7 +210,8 @@ class Items(Sequence[Item]):
         """The label of one item; where items are made when asked for (painted worlds), without making it."""
         place = self._order[index]
         label = getattr(self._entries, "label_of", None)
-        return label(place) if label else self._entries[place].label
+        found: Label = label(place) if label else self._entries[place].label
+        return self._to.get(found, found)
 
     def at(self, places: Sequence[int]) -> Items:
         """The items at these places, in this order."""
@@ -258,7 +219,22 @@ class Items(Sequence[Item]):
 
     def where(self, keep: Callable[[Item], bool]) -> Items:
         """The items for which `keep(item)` is true, in order: `items.where(lambda item: item.label == "crack")`."""
-        return self._taken([i for i in self._order if keep(self._entries[i])])
+        return self._taken([place for place in self._order if keep(self._entry(place))])
+
+    def relabelled(self, to: Mapping[Label, Label]) -> Items:
+        """The same items with other labels, as `match_labels` finds them; labels that are not in `to` stay.
+
+        Example:
+            >>> from camwidgets.datasets.sources import Source
+            >>> items = Items("one", [Item("1", "cat", (), None, Source())])
+            >>> items.relabelled({"cat": 281})[0].label, items[0].label
+            (281, 'cat')
+        """
+        part = self._taken(self._order)
+        part._to = {**to, **{old: to.get(new, new) for old, new in self._to.items()}}
+        names = {to.get(one, one) for one in self.labels or ()}
+        part.labels = sorted(one for one in names if isinstance(one, str)) or None
+        return part
 
     def limit(self, n: int, seed: int = 0) -> Items:
         """n items drawn by chance (seeded), as many of each class as can be, in the data set's order; all if n ≥ len.

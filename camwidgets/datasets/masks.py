@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from ..images import MAX_PIXELS
-from .items import MaskSource, Size
+from .items import Size
+from .sources import MaskSource
 
 FORMATS = ("PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG")
 VOID = 255  # Pascal VOC's index for "neither this nor that", drawn around objects

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import unknown
-from .items import Box, Item, Items, Label, MaskSource, PictureFile, Size, Source, box_problem
+from .items import Box, Item, Items, Label, Size, box_problem
 from .masks import MaskFile
 from .paths import inside
+from .sources import MaskSource, PictureFile, Source
 
 # Column names that are understood, the surest first; case, blanks, - and _ do not count.
 FILES = ("file", "filename", "filepath", "path", "imagepath", "imagefile", "image", "picture", "img", "imageid")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .items import Box, Item, Items, MaskSource, PictureFile, Size, box_problem
+from .items import Box, Item, Items, Size, box_problem
 from .masks import MaskFile
 from .paths import SUFFIXES, existing_folder, inside
+from .sources import MaskSource, PictureFile
 
 MAX_BYTES = 16_000_000  # of one annotation; a large one has a few kB
 CLASSES = (
