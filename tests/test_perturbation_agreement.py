@@ -76,7 +76,7 @@ def by_grad_cam(classifier: Classifier, x: Tensor, stage: str) -> np.ndarray:
 def by_torchcam(classifier: Classifier, x: Tensor, stage: str, upsample: Any = None) -> Tensor:
     with TorchcamScoreCAM(classifier.module, classifier.tap(stage).module, input_shape=tuple(x.shape[1:])) as cam:
         if upsample:
-            cam._upsample = upsample
+            cam._upsample = upsample  # type: ignore[method-assign]
         with torch.no_grad():
             scores = classifier.module(x)
         found: Tensor = cam(TARGET, scores, normalized=False)[0][0]

@@ -38,8 +38,9 @@ def well_used(net: nn.Module) -> nn.Module:
 
 def explained(classifier: camwidgets.Classifier, x: Tensor, name: str) -> None:
     """One explanation; a method may refuse a network, but only where it says so before."""
+    few: dict[str, Any] = {"masks": 50} if name == "rise" else {}
     try:
-        explain(classifier, x, name, **({"masks": 50} if name == "rise" else {}))
+        explain(classifier, x, name, **few)
     except ValueError:
         if methods()[name].why_not(classifier) is None:
             raise

@@ -19,7 +19,7 @@ def groupcam(
 ) -> Tensor:
     r"""Group-CAM: M_r = up(ReLU(Σ_{k∈group r} mean(g_k) A_k)), then as `weighed`; M = ReLU(Σ_r α_r M_r).
 
-    Zhang et al., "Group-CAM", 2021, eq. 3–8; [002] 3-7 … 3-12 with one scale. A group without a positive value has a
+    Zhang et al., "Group-CAM", 2021, section 3; [002] 3-7 … 3-12 with one scale. A group without a positive value has a
     mask of 0 and a weight of 0 (public code divides 0 by 0 there).
     """
     A, g = (values[0] for values in evidence_of(request).at(str(request.tap)))
@@ -61,7 +61,7 @@ METHODS = (
         "groupcam", "Group-CAM", groupcam,
         "ReLU(Σ_r α_r M_r), M_r = up(ReLU(Σ_{k∈r} mean(g_k) A_k)), "
         "α_r = p_c(x ⊙ M'_r + blur(x) ⊙ (1 − M'_r)) − p_c(blur(x))",
-        "Zhang et al., 2021, eq. 3–8; [002] 3-7 … 3-12", kind="stage", needs=("gradients", "many forwards"),
+        "Zhang et al., 2021, section 3; [002] 3-7 … 3-12", kind="stage", needs=("gradients", "many forwards"),
         parameters=(*GROUPS, *BLUR),
     ),
 )  # fmt: skip

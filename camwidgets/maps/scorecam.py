@@ -13,7 +13,7 @@ from .method import Method, Parameter, Request
 def scorecam(request: Request, weights: str = "softmax", blank: str = "mean") -> Tensor:
     r"""Score-CAM: H_k = minmax(up(A_k)), α_k = p_c(x ⊙ H_k) − p_c(x_b), M = ReLU(Σ_k α_k A_k).
 
-    Wang et al., "Score-CAM", CVPR Workshops 2020, eq. 6–8, take α = softmax_k of the rise (`weights="softmax"`);
+    Wang et al., "Score-CAM", CVPR Workshops 2020, section 3, take α = softmax_k of the rise (`weights="softmax"`);
     [002] 2-15 … 2-17 the rise itself ("difference"). Masked pixels show x_b: the mean colour, as public code has it,
     or black. A channel that is the same everywhere uncovers nothing: H_k = 0 and its rise is 0 without a pass, so that
     silent channels cost nothing.
@@ -97,7 +97,7 @@ _FORWARDS = ("many forwards",)
 METHODS = (
     Method(
         "scorecam", "Score-CAM", scorecam, "ReLU(Σ_k α_k A_k), α_k = p_c(x ⊙ H_k) − p_c(x_b), H_k = minmax(up(A_k))",
-        "Wang et al., CVPRW 2020, eq. 6–8; [002] 2-15 … 2-17", kind="stage", needs=_FORWARDS,
+        "Wang et al., CVPRW 2020, section 3; [002] 2-15 … 2-17", kind="stage", needs=_FORWARDS,
         parameters=(
             Parameter(
                 "weights", "softmax", "the rises' softmax over channels (Wang et al.) or the rises themselves ([002])",
