@@ -167,7 +167,7 @@ def _caption(path: list[Node]) -> str:
 
 def _path_picture(path: list[Node], picture: np.ndarray) -> str:
     """The node's attention over the greyed picture, and faintly what its ancestors attend to."""
-    width = int(min(2 * SIDE, max(SIDE, 1.5 * picture.shape[1])))  # finer than the picture itself shows nothing
+    width = int(min(2 * SIDE, max(SIDE, 2 * picture.shape[1])))  # finer than the picture itself shows nothing
     height = round(width * picture.shape[0] / picture.shape[1])
     *above, own = (normalised(node, (height, width)) for node in (path[1:] or path))
     shown = np.maximum.reduce([own, *(FAINT * one for one in above)])
