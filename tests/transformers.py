@@ -49,16 +49,17 @@ class Handmade(nn.Module):
         self.norms = nn.ModuleList(nn.LayerNorm(16) for _ in range(4))
         self.qkv = nn.ModuleList(nn.Linear(16, 48) for _ in range(2))
         self.mlps = nn.ModuleList(nn.Sequential(nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16)) for _ in range(2))
+        self.trunk = nn.Identity()
         self.head = nn.Linear(16, 5)
 
     def forward(self, x: Tensor) -> Tensor:
         n, _, h, w = x.shape
         x = x.reshape(n, 3, h // 8, 8, w // 8, 8).permute(0, 2, 4, 1, 3, 5).reshape(n, (h // 8) * (w // 8), 192)
-        x = self.embed(x) + self.positions
+        x = self.trunk(self.embed(x) + self.positions)
         for i in range(2):
             y = self.attention(i, self.norms[2 * i](x))
             y += x
-            x = y + self.mlps[i](self.norms[2 * i + 1](y))
+            x = self.trunk(y + self.mlps[i](self.norms[2 * i + 1](y)))
         return self.head(x.mean(1))
 
     def attention(self, i: int, x: Tensor) -> Tensor:

@@ -146,17 +146,29 @@ def attend(classifier: Classifier, x: Tensor, y: Callable[[Tensor], Tensor]) -> 
     The module is run in evaluation mode and left exactly as it was.
     """
     with classifier.lock, torch.inference_mode(False), torch.enable_grad(), undisturbed(classifier.module):
-        with Opened() as mode:
-            logits = classifier.logits(x)
-        check_finite(logits.detach(), classifier.name)
-        found = mode.probabilities
-        if not found:
-            raise ValueError(f"{classifier.name} has no attention that could be opened up")
+        found, logits = _opened(classifier, x)
         score = y(logits).sum()
         gradients = torch.autograd.grad(score, found, allow_unused=True) if score.requires_grad else [None] * len(found)
     pairs = [(A.detach(), torch.zeros_like(A) if g is None else g) for A, g in zip(found, gradients, strict=True)]
     each = [tuple(_heads(t) for t in column) for column in zip(*pairs, strict=True)]
     return Attended(each[0], each[1], logits.detach())
+
+
+def probabilities(classifier: Classifier, x: Tensor) -> tuple[Tensor, ...]:
+    """Attention probabilities of every block, h×s×s each, for one picture x; no gradient."""
+    with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
+        return tuple(_heads(A) for A in _opened(classifier, x)[0])
+
+
+def _opened(classifier: Classifier, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    if len(x) != 1:
+        raise ValueError(f"attention is opened up for one picture at a time; got a batch of {len(x)}")
+    with Opened() as mode:
+        logits = classifier.logits(x)
+    check_finite(logits.detach(), classifier.name)
+    if not mode.probabilities:
+        raise ValueError(f"{classifier.name} has no attention that could be opened up")
+    return mode.probabilities, logits
 
 
 def _masked(scores: Tensor, mask: Tensor) -> Tensor:

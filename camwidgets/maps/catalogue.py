@@ -20,6 +20,7 @@ FAMILIES = (
     "excitation",
     "relevance",
     "inputs",
+    "transformer",
 )
 
 WIDTH = 150  # of the printed table, in characters
