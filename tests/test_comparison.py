@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 import camwidgets
-from camwidgets import Explanation, MethodComparison
+from camwidgets import Explanation, MethodComparison, settings
 from camwidgets.maps import Method, Parameter, Request
 from camwidgets.widgets.comparison_cells import passes_text, seconds_text
 from camwidgets.widgets.comparison_work import Costly, Pace
@@ -68,6 +68,12 @@ UNFIT = Method(
 )  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the tests' own: what a person keeps is neither read nor written."""
+    monkeypatch.setenv("CAMWIDGETS_CONFIG", str(tmp_path / "config"))
+
+
 @pytest.fixture
 def comparison() -> Iterator[MethodComparison]:
     made = MethodComparison(small(), pictures={"first": photo(1), "second": photo(2)}, methods=GRADIENT)
@@ -104,14 +110,14 @@ def test_every_cell_is_what_explain_makes(comparison: MethodComparison) -> None:
         np.testing.assert_allclose(comparison.explanations[name].map, asked.map, atol=1e-6)
     assert comparison._scene["picture"]["name"] == "first"
     assert comparison._cells[1]["settings"] == "S3 16×16 … S5 4×4"
-    assert comparison._cells[0]["facts"].endswith(" s · 1 forward, 1 backward pass")
+    assert comparison._cells[0]["facts"].endswith(" s · 1 forward, 1 back")
 
 
 def test_a_method_with_many_passes_says_what_it_cost() -> None:
     made = MethodComparison(small(), photo(1), [(MASKED, {"masks": 25})]).wait()
     asked = camwidgets.explain(small(), photo(1), MASKED, made.target, masks=25)
     np.testing.assert_allclose(drawn(made, 0), asked.map, atol=1e-6)
-    assert "26 forward passes" in made._cells[0]["facts"]
+    assert "26 forward" in made._cells[0]["facts"]
     assert made._cells[0]["settings"] == "64×64 · masks 25 · side 1"
     assert made.to_frame().loc["masked", ["forward", "backward"]].tolist() == [26, 0]
     made.close()
@@ -247,18 +253,35 @@ def test_pace_estimates_from_the_first_batch(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("camwidgets.widgets.comparison_work.time.perf_counter", lambda: clock[0])
     told: list[tuple[float, str]] = []
     pace = Pace(lambda: None, lambda share, text: told.append((share, text)), patience=60)
-    pace.passes.counts.forward = 16
+    pace.passes.counts.forward = 17
     clock[0] += 0.4
     pace.passes.report(16, 4000)  # too early to say
     assert told == [(0.004, "0 %")]
     clock[0] += 0.6
-    pace.passes.counts.forward = 40
+    pace.passes.counts.forward = 41  # 40 of 4000, and the one that looks at the picture
     with pytest.raises(Costly, match="≈ 4000 passes, about 100 s on this machine"):
         pace.passes.report(40, 4000)
     calm = Pace(lambda: None, lambda share, text: told.append((share, text)))
     clock[0] += 1
     calm.passes.report(1000, 4000)
     assert told[-1] == (0.25, "25 %, about 3.0 s left")
+
+
+def test_what_comes_first_is_no_measure_of_enhancement(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr("camwidgets.widgets.comparison_work.time.perf_counter", lambda: clock[0])
+    pace = Pace(lambda: None, lambda share, text: None, patience=60, skip=1)
+    pace.passes.counts.forward = 27  # the picture, then 26 windows scored: the first of 27 steps
+    clock[0] += 1
+    pace.passes.report(1, 27)
+    for done in range(1, 11):
+        clock[0] += 0.04
+        pace.passes.counts.forward += 1
+        pace.passes.report(1 + done / 4000, 27)  # 26 maps of 4000 passes each follow
+    clock[0] += 0.2
+    pace.passes.counts.forward += 5
+    with pytest.raises(Costly, match="≈ 100000 passes, about 69 min on this machine"):
+        pace.passes.report(1 + 15 / 4000, 27)
 
 
 def test_unfit_is_said_before_anything_runs() -> None:
@@ -307,6 +330,22 @@ def test_parameters_are_set_and_the_map_is_made_anew() -> None:
     made._handle_custom_msg({"kind": "dismiss"}, [])
     assert made.error is None
     made.close()
+
+
+def test_parameters_are_kept_for_the_network() -> None:
+    made = MethodComparison(small("mine"), photo(1), [("smoothgrad", {"samples": 3})]).wait()
+    made._handle_custom_msg({"kind": "set", "row": "1", "parameters": {"samples": 2}, "keep": True}, [])
+    made.wait()
+    assert settings.of("mine", "smoothgrad")["samples"] == 2
+    made.close()
+    later = MethodComparison(small("mine"), photo(1), ["smoothgrad", ("smoothgrad", {"samples": 4})]).wait()
+    assert [cell.parameters["samples"] for cell in later._shown] == [2, 4]  # what is given comes first
+    (offered,) = (method for method in later._methods if method["value"] == "smoothgrad")
+    assert next(p["value"] for p in offered["parameters"] if p["name"] == "samples") == 2
+    later.close()
+    other = MethodComparison(small("other"), photo(1), ["gradcam"]).wait()
+    assert settings.of("other", "smoothgrad") == {}
+    other.close()
 
 
 def test_enhanced_stands_beside_plain() -> None:
@@ -536,7 +575,6 @@ def test_adding_from_many_sides_loses_nothing(comparison: MethodComparison) -> N
 
 
 def test_words() -> None:
-    assert [seconds_text(s) for s in (0.084, 3.21, 95.2, 250)] == ["0.08 s", "3.2 s", "95 s", "4 min"]
-    assert passes_text({"forward": 1, "backward": 1}) == "1 forward, 1 backward pass"
-    assert passes_text({"forward": 4001, "backward": 0}) == "4001 forward passes"
-    assert passes_text({"forward": 1}) == "1 forward pass"
+    assert [seconds_text(s) for s in (0.084, 3.21, 95.2, 250, 9700)] == ["0.08 s", "3.2 s", "95 s", "4 min", "2.7 h"]
+    assert passes_text({"forward": 1, "backward": 1}) == "1 forward, 1 back"
+    assert passes_text({"forward": 4001, "backward": 0}) == "4001 forward"

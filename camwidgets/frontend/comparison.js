@@ -7,7 +7,7 @@ import { copyText, download, labelsWith, listen, turned, writes } from "./action
 import { Link, fileOf } from "./link.js";
 import { comparisonKeys, region, zoomedAt } from "./comparison_region.js";
 import { Ground } from "./comparison_paint.js";
-import { curveLegend } from "./comparison_curves.js";
+import { curveLegend, topOf } from "./comparison_curves.js";
 import { gridCell } from "./comparison_cells.js";
 import { comparisonFoot, cutGroup, methodsGroup, showGroup } from "./comparison_column.js";
 
@@ -146,14 +146,14 @@ class Comparison {
   /** The cells as the kernel says they are: new ones made, those that are gone taken out, the order kept. */
   loadCells() {
     if (!this.ground) return;
-    const asked = this.get("_cells") || [], progress = this.get("_progress") || {};
+    const asked = this.get("_cells") || [], progress = this.get("_progress") || {}, top = topOf(asked);
     for (const id of [...this.cells.keys()]) {
       if (!asked.some((cell) => cell.id === id)) { this.cells.get(id).node.remove(); this.cells.delete(id); }
     }
     asked.forEach((words, at) => {
       if (!this.cells.has(words.id)) this.cells.set(words.id, gridCell(words.id, this.cellActions()));
       const cell = this.cells.get(words.id);
-      cell.load(words, this.ground, words.map ? this.get(words.map.slot) : null, progress.cell === words.id ? progress : null);
+      cell.load(words, this.ground, words.map ? this.get(words.map.slot) : null, progress.cell === words.id ? progress : null, top);
       if (this.grid.children[at] !== cell.node) this.grid.insertBefore(cell.node, this.grid.children[at] || null);
     });
     const curves = asked.some(({ curve }) => curve.state);
@@ -190,7 +190,7 @@ class Comparison {
 
   reading() {
     const { point } = this;
-    if (!point) return "Move over a map: all are read at the same place. Ctrl + wheel zooms, dragging moves.";
+    if (!point) return "Move over a map to read all of them at the same place.";
     return `at (${point.x}, ${point.y}): each map's value is above it`;
   }
 

@@ -24,7 +24,7 @@ export function gridCell(id, act) {
     node, layer, plot, menus: more.menus,
     get cell() { return cell; },
     /** Takes the cell's words and map; `told`: {share, text} of what runs for it now. */
-    load(next, ground, bytes, told) {
+    load(next, ground, bytes, told, top) {
       cell = next;
       node.dataset.state = cell.state;
       say(title, cell.title);
@@ -38,7 +38,7 @@ export function gridCell(id, act) {
       layer.load(ground, cell.map, bytes);
       over.draw(cell, told);
       more.draw(cell);
-      plot.draw(cell.curve, told ? told.text : "", cell.state === "done", act.still);
+      plot.draw(cell.curve, told ? told.text : "", cell.state === "done", act.still, top);
     },
     paint(look, seen) {
       layer.compose(look);

@@ -145,7 +145,7 @@ class MethodComparison(Queue):
         """Make insertion and deletion curves of one map, or of all that are done; returns self."""
         with self._worker.lock:
             for cell in self._shown if name is None else [self._found(name)]:
-                if cell.curve_state not in ("waiting", "working", "done"):
+                if cell.curve_state in ("", "failed") and cell.state in ("unchecked", "waiting", "working", "done"):
                     cell.curve_state = "waiting"
             self._go_on()
         return self

@@ -7,11 +7,12 @@ from typing import Any
 
 import traitlets as t
 
+from .. import settings
 from ..errors import unknown
 from .code import cell_code, cells_code
 from .comparison_cells import Cell, Given, Row, row
 from .comparison_traits import ComparisonTraits
-from .comparison_work import Ask, Ground, keep_settings
+from .comparison_work import Ask, Ground
 from .sources import Networks, Pictures
 from .subject import BadValue
 
@@ -156,4 +157,4 @@ class Board(ComparisonTraits):
     def _keep(self, cell: Cell) -> None:
         if self._ground is None:
             raise RuntimeError("parameters are kept for a network; there is none yet")
-        keep_settings(self._ground.classifier, cell.row.method, cell.parameters)
+        settings.keep(self._ground.classifier, cell.row.method, **cell.parameters)

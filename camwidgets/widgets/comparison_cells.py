@@ -96,7 +96,7 @@ class Cell:
 
     @property
     def facts(self) -> str:
-        """"0.08 s · 1 forward, 1 backward pass"."""
+        """"0.08 s · 1 forward, 1 back"."""
         found = self.explanation
         return "" if found is None else f"{seconds_text(self.seconds)} · {passes_text(found.made_by.get('passes', {}))}"
 
@@ -169,13 +169,15 @@ def resolution(found: Explanation) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """"0.08 s", "3.2 s", "95 s", "4 min"."""
+    """"0.08 s", "3.2 s", "95 s", "4 min", "2.7 h"."""
     if seconds < 9.95:
         return f"{seconds:.2f} s" if seconds < 0.995 else f"{seconds:.1f} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    if seconds < 5400:
+        return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def passes_text(made: Mapping[str, int]) -> str:
-    """"1 forward, 1 backward pass"."""
-    ways = [f"{made[way]} {way}" for way in ("forward", "backward") if made.get(way)]
-    return f"{', '.join(ways)} pass{'' if ways[-1:] in (['1 forward'], ['1 backward']) else 'es'}"
+    """"4001 forward", "1 forward, 1 back": pictures that went through the network each way."""
+    words = {"forward": "forward", "backward": "back"}
+    return ", ".join(f"{made[way]} {word}" for way, word in words.items() if made.get(way))

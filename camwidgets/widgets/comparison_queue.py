@@ -10,6 +10,7 @@ from typing import Any
 
 import traitlets as t
 
+from .. import settings
 from ..maps.catalogue import methods
 from ..maps.passes import NotEnoughMemory
 from .comparison_board import Board
@@ -24,7 +25,6 @@ from .comparison_work import (
     map_of,
     new_ground,
     other_class,
-    settings_of,
 )
 from .sources import Networks, Pictures
 from .subject import offer, sentence
@@ -181,7 +181,7 @@ class Queue(Board):
     def _check(self, task: Task, ticket: Ticket) -> None:
         """The parameters kept for this network, and whether the method can serve it at all."""
         classifier, method = task.ground.classifier, task.cell.row.method
-        parameters = method.check({**settings_of(classifier, method), **task.cell.row.given})
+        parameters = method.check({**settings.of(classifier, method), **task.cell.row.given})
         reason = method.why_not(classifier)
 
         def settle(cell: Cell) -> None:
@@ -191,8 +191,11 @@ class Queue(Board):
 
     def _make(self, task: Task, ticket: Ticket) -> None:
         self._settle(task, ticket, lambda cell: setattr(cell, "state", "working"))
-        pace = self._pace(task, ticket, float("inf") if task.cell.patient else self.patience)
-        found = map_of(task.cell, task.ground, pace.passes)
+        cell = task.cell
+        # Enhancement first scores all windows, one pass each, as its first step: that says nothing of their maps.
+        skip = 1 if cell.enhanced and cell.row.method.kind != "evidence" else 0
+        pace = self._pace(task, ticket, float("inf") if cell.patient else self.patience, skip)
+        found = map_of(cell, task.ground, pace.passes)
         seconds = float(found.made_by.get("seconds", pace.seconds))
 
         def settle(cell: Cell) -> None:
@@ -205,7 +208,7 @@ class Queue(Board):
         found = task.cell.explanation
         assert found is not None
         self._settle(task, ticket, lambda cell: setattr(cell, "curve_state", "working"))
-        curves = curves_of(found, task.ground, self.steps, self._pace(task, ticket, float("inf")).passes)
+        curves = curves_of(found, task.ground, self.steps, self._pace(task, ticket).passes)
 
         def settle(cell: Cell) -> None:
             cell.curve_state, cell.curves = "done", curves
@@ -221,7 +224,7 @@ class Queue(Board):
                 why = method.why_not(ground.classifier)
             except Exception as error:  # noqa: BLE001 - a check that fails says so where the method is chosen
                 why = sentence(error)
-            found.append(method_words(method, settings_of(ground.classifier, method), why))
+            found.append(method_words(method, settings.of(ground.classifier, method), why))
         with self._worker.lock:
             ticket.check()
             self._methods, self._menu_of = found, ground.classifier
@@ -239,13 +242,13 @@ class Queue(Board):
             if not self._wanted(task):
                 raise Stopped
 
-    def _pace(self, task: Task, ticket: Ticket, patience: float) -> Pace:
+    def _pace(self, task: Task, ticket: Ticket, patience: float = float("inf"), skip: float = 0) -> Pace:
         def tell(share: float, text: str) -> None:
             with self._worker.lock:
                 if not ticket.dropped and self._wanted(task):
                     self._progress = {"cell": task.cell.id, "what": task.kind, "share": share, "text": text}
 
-        return Pace(partial(self._still, task, ticket), tell, patience)
+        return Pace(partial(self._still, task, ticket), tell, patience, skip)
 
     def _settle(self, task: Task, ticket: Ticket, change: Callable[[Cell], None]) -> None:
         """Apply a result, if this attempt is still wanted; everything in one message."""
@@ -258,7 +261,7 @@ class Queue(Board):
                     self._draw()
 
 
-COSTLY = "Nothing is lost: run it now, or set it to fewer passes in Parameters."
+COSTLY = "Run it now, or ask for less: More has its parameters."
 
 
 def _failed(cell: Cell, kind: str, words: tuple[str, str, str]) -> None:
@@ -270,7 +273,7 @@ def _failed(cell: Cell, kind: str, words: tuple[str, str, str]) -> None:
 
 def _advice(error: Exception) -> str:
     if isinstance(error, (MemoryError, NotEnoughMemory)):
-        return "Choose a smaller network, or ask for fewer passes in Parameters."
+        return "Choose a smaller network, or ask for less: More has its parameters."
     if isinstance(error, (ValueError, TypeError)):
-        return "Change its parameters, or remove it; the other maps are not affected."
+        return "Change its parameters (More), or remove it; the other maps are not affected."
     return "Run it again, or remove it; the other maps are not affected."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,6 @@ from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..evaluation.curves import Curve, deletion, insertion
 from ..explanation import Explanation, explain
-from ..maps.method import Method
 from ..maps.passes import Passes
 from .comparison_cells import Cell, seconds_text
 from .scene import Traits, class_entry, crisper
@@ -107,32 +105,6 @@ def other_class(ground: Ground, target: int | str | None, number: int) -> Ground
     return Ground(ground.classifier, ground.x, ground.logits, index, ground.picture, ground.name, number)
 
 
-def settings_of(classifier: Classifier, method: Method) -> dict[str, Any]:
-    """The parameters that are kept for this network; those that are no longer valid are left out."""
-    kept = dict(_settings("of", classifier, method) or {})
-    known = {parameter.name: parameter for parameter in method.parameters}
-    found = {}
-    for name in known.keys() & kept.keys():
-        try:
-            found[name] = known[name].check(kept[name])
-        except (ValueError, TypeError):
-            continue  # kept by hand or by another version: the default serves
-    return found
-
-
-def keep_settings(classifier: Classifier, method: Method, parameters: dict[str, Any]) -> None:
-    """Keep parameters for this network; later comparisons begin with them."""
-    _settings("keep", classifier, method, **parameters)
-
-
-def _settings(what: str, classifier: Classifier, method: Method, **parameters: Any) -> Any:
-    try:
-        from .. import settings
-    except ImportError:
-        return None
-    return getattr(settings, what)(classifier, method.name, **parameters)
-
-
 def map_of(cell: Cell, ground: Ground, passes: Passes) -> Explanation:
     """The cell's explanation, as `camwidgets.explain` makes it; `passes` counts and tells how far it is."""
     found: Explanation = explain(
@@ -157,13 +129,17 @@ class Pace:
     Args:
         check: raises when the work is not wanted any more. tell: (share done, words), ten times a second at most.
         patience: seconds that the whole may take; beyond that `Costly` is raised, once the pace is known.
+        skip: steps at the beginning that are no measure of the rest.
     """
 
     def __init__(
-        self, check: Callable[[], None], tell: Callable[[float, str], None], patience: float = float("inf")
-    ) -> None:
-        self._check, self._tell, self._patience = check, tell, patience
+        self, check: Callable[[], None], tell: Callable[[float, str], None], patience: float = float("inf"),
+        skip: float = 0,
+    ) -> None:  # fmt: skip
+        self._check, self._tell, self._patience, self._skip = check, tell, patience, skip
         self._begun, self._told = time.perf_counter(), 0.0
+        # Where the pace is measured from: seconds, share done, passes (the first is no part of the progress).
+        self._from: tuple[float, float, float] | None = None if skip else (self._begun, 0.0, 1)
         self.passes = Passes(progress=self)
 
     @property
@@ -172,17 +148,27 @@ class Pace:
 
     def __call__(self, done: float, total: float) -> None:
         self._check()
-        share = min(1.0, done / total) if total > 0 else 0.0
-        now = time.perf_counter()
-        known = now - self._begun >= FIRST and 0 < share < 1
-        if known and (whole := (now - self._begun) / share) > self._patience:
-            raise Costly(self._estimate(share, whole))
+        share, now = min(1.0, done / total) if total > 0 else 0.0, time.perf_counter()
+        if self._from is None and done >= self._skip:
+            self._from = (now, share, self._run)
+        left = self._left(share, now)
+        if left is not None and now - self._begun + left > self._patience:
+            raise Costly(self._estimate(share, now - self._begun + left))
         if now - self._told >= TOLD:
             self._told = now
-            left = f", about {seconds_text((now - self._begun) * (1 / share - 1))} left" if known else ""
-            self._tell(share, f"{100 * share:.0f} %{left}")
+            self._tell(share, f"{100 * share:.0f} %{'' if left is None else f', about {seconds_text(left)} left'}")
+
+    @property
+    def _run(self) -> int:
+        return self.passes.counts.forward + self.passes.counts.backward
+
+    def _left(self, share: float, now: float) -> float | None:
+        """Seconds still to go; None while the pace is not known."""
+        if self._from is None or now - self._from[0] < FIRST or not self._from[1] < share < 1:
+            return None
+        return (1 - share) * (now - self._from[0]) / (share - self._from[1])
 
     def _estimate(self, share: float, whole: float) -> str:
-        counts = self.passes.counts
-        passes = round((counts.forward + counts.backward) / share)
-        return f"≈ {passes} passes, about {seconds_text(whole)} on this machine"
+        assert self._from is not None
+        passes = self._run + (1 - share) * (self._run - self._from[2]) / (share - self._from[1])
+        return f"≈ {float(f'{passes:.2g}'):.0f} passes, about {seconds_text(whole)} on this machine"
