@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -122,6 +122,12 @@ class Rewriting(TorchFunctionMode):
             return {key: self._current(one) for key, one in value.items()}
         return value
 
+    def forget(self) -> None:
+        """Let go of every tensor: hooks on a graph refer back to it by ways that Python's collector cannot see."""
+        self.known.clear()
+        self._instead.clear()
+        self.gates.clear()
+
     def finish(self, logits: Tensor) -> Tensor:
         """The logits, if everything between the input and them was seen."""
         logits = self._current(logits)
@@ -143,7 +149,11 @@ def rewritten(
     """
     plain = copy.copy(classifier)  # the wrapper, not the network: autocast is left aside
     plain.dtype = None
-    with classifier.lock, torch.inference_mode(False), torch.enable_grad(), undisturbed(classifier.module):
+    with (
+        classifier.lock, torch.inference_mode(False), torch.enable_grad(), undisturbed(classifier.module),
+        ExitStack() as stack,
+    ):  # fmt: skip
+        stack.callback(rewriting.forget)
         with torch.no_grad():
             expected = plain.logits(x)
         check_finite(expected, classifier.name)

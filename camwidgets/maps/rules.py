@@ -21,6 +21,8 @@ ADDITIONS = frozenset(("add", "iadd", "radd"))
 PRODUCTS = frozenset(("mul", "imul", "rmul", "multiply", "div", "idiv", "truediv", "itruediv", "divide"))
 TRANSFORMERS = frozenset(("layer_norm", "softmax", "scaled_dot_product_attention", "multi_head_attention_forward"))
 
+TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+
 Rule = Any  # a zennit.core.Hook
 Choose = Callable[[nn.Module], Rule | None]  # the rule of an operation, or None for its plain gradient
 
@@ -89,10 +91,18 @@ class Rules(Rewriting):
         self.tops: dict[int, frozenset[LinearCall]] = {}
         self.sums: dict[int, tuple[LinearCall, Tensor, Any]] = {}  # id of what a convolution returned → (it, x, rule)
         self.rules: dict[LinearCall, Any] = {}
+        self.handles: list[Any] = []  # of every rule's hooks
 
     def begin(self, x: Tensor) -> Tensor:
         # Half precision has no room for stabilisers: what follows runs in the input's precision.
         return super().begin(x if x.dtype == torch.float64 else x.float())
+
+    def forget(self) -> None:
+        super().forget()
+        for handle in self.handles:
+            handle.remove()
+        for kept in (self.handles, self.tops, self.sums, self.rules):
+            kept.clear()
 
     def propagating(self, logits: Tensor) -> None:
         """Called between the forward and the backward pass."""
@@ -119,7 +129,7 @@ class Rules(Rewriting):
         if name in AVERAGES and len(live) == 1:
             return self._hooked(Average, lambda x: func(x, *args[1:], **_without_input(kwargs)), live[0])
         if name in ADDITIONS and len(live) == 2:
-            return self._sum(*live, kwargs)
+            return self._sum(live[0], live[1], kwargs)
         if name in PRODUCTS:
             return self._product(name, func, args, kwargs, live)
         if name in SHAPING or name in WINNERS or name in ADDITIONS or name in ("sub", "isub"):
@@ -146,7 +156,7 @@ class Rules(Rewriting):
 
     def _batch_norm(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         names = ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps")
-        given = {"weight": None, "bias": None, "training": False, "eps": 1e-5}
+        given: dict[str, Any] = {"weight": None, "bias": None, "training": False, "eps": 1e-5}
         given |= dict(zip(names, args, strict=False)) | kwargs
         x, mean, variance = given["input"], given["running_mean"], given["running_var"]
         if given["training"] or mean is None:
@@ -157,7 +167,7 @@ class Rules(Rewriting):
         if id(x) not in self.sums:
             return self._alone(x, scale, offset)
         call, before, rule = self.sums[id(x)]
-        along = 1 if isinstance(call, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)) else 0
+        along = 1 if issubclass(type(call), TRANSPOSED) else 0  # where the output's channels are in the weights
         if along == 1 and call.weight.shape[1] != len(scale):
             return self._alone(x, scale, offset)  # grouped transposed convolution: its weights are laid out otherwise
         shape = [1] * call.weight.ndim
@@ -201,7 +211,7 @@ class Rules(Rewriting):
     def _run(self, module: nn.Module, rule: Rule | None, x: Tensor) -> Tensor:
         if rule is not None:
             rule = rule.copy()
-            rule.register(module)
+            self.handles.append(rule.register(module))
         result: Tensor = module(x)
         if isinstance(module, LinearCall):
             self.tops[id(result)] = frozenset([module])
@@ -211,7 +221,7 @@ class Rules(Rewriting):
         return result
 
     def _no_rule(self, what: str) -> NoRule:
-        hint = "; for vision transformers there is 'transformer-lrp'" if what in TRANSFORMERS else ""
+        hint = "; ViTs are served by 'transformer-lrp'" if what in TRANSFORMERS else ""
         return NoRule(f"{self.method} has no rule for {what}, which {self.network} uses{hint}")
 
 
