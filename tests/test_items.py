@@ -159,6 +159,9 @@ def test_a_limit_below_the_number_of_classes_prefers_none() -> None:
     items = plain(100, "abcdefghij")
     drawn = Counter(items.limit(2, seed=seed)[0].label for seed in range(60))
     assert len(drawn) > 4
+    rare = plain(100, "a" * 19 + "b")
+    drawn = Counter(rare.limit(1, seed=seed)[0].label for seed in range(60))
+    assert drawn["b"] > 15  # a half, not a twentieth
 
 
 # ------------------------------------------------------------------------------------------------- folders of classes
