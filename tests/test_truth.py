@@ -397,6 +397,7 @@ def test_labels_of_another_length_or_unknown_are_refused(name: str) -> None:
         (lambda: surrogate(known(), [FIRST], removal="mean", means={"relu": torch.zeros(3)}), "not hold the tap 'act'"),
         (lambda: surrogate(known(), [torch.cat([FIRST, SECOND])]), "one is a batch of 2"),
         (lambda: removal_curve(known(), [FIRST], counts=[4]), r"count 4 is not valid: S1 \(relu\) has 3 channels"),
+        (lambda: removal_curve(known(), [FIRST], counts=[]), "no count was given; valid: 1 … 3"),
         (lambda: removal_curve(known(), [FIRST], rankings=["shap"]), "unknown ranking 'shap'"),
         (lambda: removal_curve(known(), [FIRST], rankings=[]), "no ranking was given"),
         (lambda: removal_curve(known(), [FIRST], stages="S9"), "unknown tap 'S9'"),

@@ -90,10 +90,10 @@ def removal_curve(
         raise ValueError(f"beam and steps are at least 1; got beam={beam}, steps={steps}")
     fills = check_removal(removal, means, taps.values())
     given = None if counts is None else list(counts)
-    numbers = {
-        stage: check_counts("count", given or doubling(max(1, tap.channels // 2)), tap.channels, f"{stage} ({tap})")
-        for stage, tap in taps.items()
-    }
+    numbers = {}
+    for stage, tap in taps.items():
+        wanted = doubling(max(1, tap.channels // 2)) if given is None else given
+        numbers[stage] = check_counts("count", wanted, tap.channels, f"{stage} ({tap})")
     rankers = {name: _ranker(name, classifier, beam, steps, seed) for name in asked}
     totals: dict[tuple[str, str, int], Tensor] = {}
     for i in range(count):
