@@ -106,7 +106,7 @@ def test_a_bad_picture_is_one_line_and_the_next_follows(cat: Path, tmp_path: Pat
         (["--method", "smoothgrad", "--set", "samples"], "--set takes NAME=VALUE, such as --set samples=200; got"),
         (["--method", "saliency", "--stages", "S5"], "makes one map of the whole picture and takes no stages"),
         (["--method", "saliency", "--sign", "signed"], "Saliency handles no gradient signs"),
-        (["--method", "lrp", "--model", "vit_b_16", "--weights", "none"], "for vision transformers there is"),
+        (["--method", "lrp", "--model", "vit_b_16", "--weights", "none"], "ViTs are served by"),
     ],
 )
 def test_a_wrong_name_is_told_once_and_nothing_is_written(

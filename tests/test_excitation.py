@@ -122,6 +122,7 @@ def test_zennits_own_numbers() -> None:
     copied, kept = copy.deepcopy(module), dict[str, Tensor]()
     for name in map(str, classifier.stages.values()):
         relu = copied.get_submodule(name)
+        assert isinstance(relu, nn.ReLU)
         relu.inplace = False
         relu.register_forward_hook(lambda m, i, out, name=name: kept.__setitem__(name, out))
     with ExcitationBackprop(zero_params="bias", stabilizer=1e-12).context(copied) as modified:

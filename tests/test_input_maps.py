@@ -41,7 +41,7 @@ def assert_close(found: np.ndarray, wanted: Tensor, limit: float = 1e-5) -> None
 
 def test_closed_forms_on_a_linear_network() -> None:
     classifier, x = linear(), picture(side=8, dtype=torch.float64)
-    w = classifier.module[1].weight.detach()[1].reshape(3, 8, 8)  # type: ignore[index, union-attr]
+    w = classifier.module[1].weight.detach()[1].reshape(3, 8, 8)  # type: ignore[index]
     assert_close(raw(classifier, x, "saliency"), w.abs().amax(0))
     assert_close(raw(classifier, x, "saliency", colours="absolute"), w.abs().sum(0))
     assert_close(raw(classifier, x, "gradient-input"), (w * x[0]).sum(0).relu())
@@ -175,17 +175,19 @@ def test_values_are_cut_at_a_percentile() -> None:
     np.testing.assert_allclose(cut, np.minimum(whole, np.percentile(whole, 90)), rtol=1e-6)
 
 
+def stop(done: float, total: float) -> None:
+    raise KeyboardInterrupt
+
+
 def test_progress_and_cancellation() -> None:
     seen: list[tuple[float, float]] = []
     classifier, x = small(), picture()
     for method, name in (("smoothgrad", "samples"), ("integrated-gradients", "steps")):
         seen.clear()
-        explain(classifier, x, method, batch=4, progress=lambda done, total: seen.append((done, total)), **{name: 10})
+        options: dict[str, Any] = {name: 10}
+        explain(classifier, x, method, batch=4, progress=lambda done, total: seen.append((done, total)), **options)
         assert [done for done, _ in seen] == sorted(done for done, _ in seen)
-        assert seen[-1] == (10, 10)
-
-        def stop(done: float, total: float) -> None:
-            raise KeyboardInterrupt
+        assert seen[-1] == (10.0, 10.0)
 
         before = state(classifier.module)
         with pytest.raises(KeyboardInterrupt):

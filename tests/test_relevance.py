@@ -89,10 +89,11 @@ def test_calls_that_zennit_does_not_see(name: str) -> None:
 
 def test_by_hand() -> None:
     """Two inputs, one hidden unit of two alive: shares by x_i w_ij, the ε-rule."""
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False)).double()
+    first, second = nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False)
     with torch.no_grad():
-        net[1].weight.copy_(torch.tensor([[1.0, 2.0, -1.0], [-1.0, 0.0, 0.0]]))
-        net[3].weight.copy_(torch.tensor([[2.0, 5.0], [1.0, 1.0]]))
+        first.weight.copy_(torch.tensor([[1.0, 2.0, -1.0], [-1.0, 0.0, 0.0]]))
+        second.weight.copy_(torch.tensor([[2.0, 5.0], [1.0, 1.0]]))
+    net = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second).double()
     x = torch.tensor([1.0, 2.0, 1.0], dtype=torch.float64).reshape(1, 3, 1, 1)
     found = relevance(Request(camwidgets.wrap(net, input_size=1), x, 0), None, "epsilon-plus", epsilon=1e-12)
     # Hidden: 1·1 + 2·2 − 1·1 = 4 and 0. All of R = 1 goes to the first; its shares are 1/4, 4/4, −1/4.
@@ -187,7 +188,7 @@ def written(x: Tensor) -> Tensor:
         (lambda net, x: net(x).softmax(1), "no rule for softmax"),
         (lambda net, x: net(scripted(x)), "cannot be seen operation by operation"),
         (lambda net, x: net(written(x)), "writes into a part of a tensor"),
-        (lambda net, x: net(torch.nn.functional.layer_norm(x, x.shape[1:])), "for vision transformers there is"),
+        (lambda net, x: net(torch.nn.functional.layer_norm(x, x.shape[1:])), "ViTs are served by"),
         (lambda net, x: net(torch.nn.functional.batch_norm(x, None, None, training=True)), "statistics from the batch"),
     ],
 )

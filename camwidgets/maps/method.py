@@ -93,9 +93,13 @@ class Parameter:
             return f"at least {self.low:g}"
         return "" if self.high is None else f"at most {self.high:g}"
 
+    @property
+    def valid(self) -> str:
+        """What can be given, in words: a range, or the names."""
+        return ", ".join(self.choices) or ("True, False" if isinstance(self.default, bool) else self._range())
+
     def __str__(self) -> str:
-        valid = ", ".join(self.choices) or self._range()
-        return f"{self.name}={self.default!r}: {self.meaning}{f' ({valid})' if valid else ''}"
+        return f"{self.name}={self.default!r}: {self.meaning}{f' ({self.valid})' if self.valid else ''}"
 
 
 @dataclass(frozen=True)
