@@ -6,6 +6,8 @@
   `fidelity` (batched, only the part of the network between the taps) and by plain forward passes through all of it
   (timed on 12 channels, scaled to all).
 * One expansion, as after a click.
+* Where zennit-crp can be imported and the network is a plain chain of convolutions (toy, vgg16): its attribution graph
+  of the same shape, three channels below each channel, from the tree's three strongest of the deepest stage on.
 
 Besides elapsed time the CPU time of the process is given; with `--threads 1` it hardly depends on other load.
 """
@@ -34,6 +36,7 @@ from .tables import Row, text
 from .timing import Times, interleaved, ratio
 
 NETWORKS = ("efficientnet_lite0", "vgg16")
+CHAINS = ("toy", "vgg16")  # networks that zennit-crp is timed on
 TIMED = 12  # channels that plain removal is timed on
 
 
@@ -65,9 +68,46 @@ def trees(classifier: Classifier, x: torch.Tensor, rounds: int) -> list[Row]:
         "one by one": lambda: one_by_one(classifier, x, tree),
         f"one expansion, {stages[-1]} → {stages[-2]}": lambda: small.expand(1),
     }
-    times = interleaved(calls, rounds)
+    graph = attribution_graph(classifier, x, tree)
+    if graph is not None:
+        calls["zennit-crp's attribution graph"] = graph
+    times = interleaved(calls, rounds, warm_up=1)
     whole = next(iter(times.values()))
     return [_row(name, t, whole) for name, t in times.items()]
+
+
+def attribution_graph(classifier: Classifier, x: torch.Tensor, tree: Decomposition) -> Callable[[], Any] | None:
+    """zennit-crp's attribution graph (ε-plus-flat LRP) below the tree's deepest channels; None where it cannot be had.
+
+    It is a graph of channels, each conditioned on the whole channel above it, ours a tree of single features.
+    """
+    try:
+        from crp.attribution import AttributionGraph, CondAttribution
+        from crp.concepts import ChannelConcept
+        from crp.graph import trace_model_graph
+        from zennit.canonizers import SequentialMergeBatchNorm
+        from zennit.composites import EpsilonPlusFlat
+    except ImportError:
+        return None
+    if classifier.name not in CHAINS:
+        return None
+    modules = list(classifier.module.named_modules())
+    layers: list[str] = []
+    for tap in tree.stages.values():
+        inside = [name for name, _ in modules if name == tap.module or name.startswith(f"{tap.module}.")]
+        end = max(i for i, (name, _) in enumerate(modules) if name in inside)
+        layers.append([name for name, m in modules[: end + 1] if isinstance(m, torch.nn.Conv2d)][-1])
+    known = trace_model_graph(classifier.module, x, layers)
+    run = AttributionGraph(CondAttribution(classifier.module), known, dict.fromkeys(layers, ChannelConcept()))
+    top = [node.channel for node in tree.children(tree.root)]
+    width = [tree.how.top] * (len(layers) - 1)
+
+    def call() -> list[Any]:
+        composite = EpsilonPlusFlat(canonizers=[SequentialMergeBatchNorm()])
+        pixels = x.clone().requires_grad_()
+        return [run(pixels, composite, k, layers[-1], tree.target, width=width, verbose=False) for k in top]
+
+    return call
 
 
 def steps(classifier: Classifier, x: torch.Tensor) -> list[Row]:
