@@ -8,13 +8,24 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import samples
     from .classifiers import Classifier, Tap, available, load, wrap
-    from .decomposition import Decomposition, decompose
+    from .decomposition import (
+        Decomposition,
+        channel_counts,
+        compare_maps,
+        contribution_curve,
+        decompose,
+        discriminativeness,
+        parameter_randomisation,
+        removal_curve,
+        surrogate,
+    )
     from .decomposition.fidelity import fidelity
     from .evaluation import Report, evaluate, measures
     from .evidence import Evidence, Recording, capture, record
     from .explanation import Explanation, explain
+    from .investigate import attack, failures
     from .maps import methods
-    from .widgets import CamExplorer, TreeExplorer
+    from .widgets import CamExplorer, MethodComparison, TreeExplorer
 
 __version__ = "0.1.0"
 
@@ -28,6 +39,13 @@ _HOMES = {
     "Decomposition": "decomposition",
     "decompose": "decomposition",
     "fidelity": "decomposition.fidelity",
+    "channel_counts": "decomposition",
+    "compare_maps": "decomposition",
+    "contribution_curve": "decomposition",
+    "discriminativeness": "decomposition",
+    "parameter_randomisation": "decomposition",
+    "removal_curve": "decomposition",
+    "surrogate": "decomposition",
     "Report": "evaluation",
     "evaluate": "evaluation",
     "measures": "evaluation",
@@ -37,12 +55,16 @@ _HOMES = {
     "record": "evidence",
     "Explanation": "explanation",
     "explain": "explanation",
+    "attack": "investigate.adversarial",
+    "failures": "investigate.failures",
     "methods": "maps",
     "CamExplorer": "widgets",
+    "MethodComparison": "widgets",
     "TreeExplorer": "widgets",
 }
 _MODULES = (
-    "samples", "maps", "figures", "classifiers", "evidence", "decomposition", "evaluation", "widgets", "datasets",
+    "samples", "maps", "figures", "classifiers", "evidence", "decomposition", "evaluation", "investigate", "widgets",
+    "datasets",
 )  # fmt: skip
 
 __all__ = [
@@ -51,21 +73,31 @@ __all__ = [
     "Decomposition",
     "Evidence",
     "Explanation",
+    "MethodComparison",
     "Recording",
     "Report",
     "Tap",
     "TreeExplorer",
+    "attack",
     "available",
     "capture",
+    "channel_counts",
+    "compare_maps",
+    "contribution_curve",
     "decompose",
+    "discriminativeness",
     "evaluate",
     "explain",
+    "failures",
     "fidelity",
     "load",
     "measures",
     "methods",
+    "parameter_randomisation",
     "record",
+    "removal_curve",
     "samples",
+    "surrogate",
     "wrap",
 ]
 

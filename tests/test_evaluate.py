@@ -220,7 +220,7 @@ def test_truth_that_is_not_there_is_told_before_anything_runs(toy: camwidgets.Cl
     with pytest.raises(ValueError, match="each of the tests 'segmentation', 'best-iou' needs masks; bare has none"):
         evaluate(toy, bare, ["gradcam"], ["segmentation", "best-iou"], progress=False)
     foreign = Items("foreign", [Item("a", "submarine", (), None, world[0].source)])
-    with pytest.raises(ValueError, match=r"foreign: unknown label 'submarine'.*target='predicted' needs no labels"):
+    with pytest.raises(ValueError, match=r"does not have 1 of the labels of foreign: 'submarine'.*target='predicted'"):
         evaluate(toy, foreign, ["gradcam"], ["occlusion"], progress=False)
     report = evaluate(toy, foreign, ["gradcam"], ["occlusion"], target="predicted", progress=False)
     assert report.table().loc["Grad-CAM", "occluded-p"] <= 1

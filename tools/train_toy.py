@@ -30,6 +30,9 @@ from camwidgets.errors import unknown
 WEIGHTS = Path(__file__).resolve().parent.parent / "camwidgets" / "datasets" / "weights"
 VERSION = 1
 TEST_SEED = 9001
+# Whose accuracy `--check` judges by; the others are shown. The shortcut learner was made for a world whose context
+# betrays the class: what it gets right without that is a by-product, and it varies.
+JUDGED = {"toy-shortcut": "context intact"}
 Data = tuple[torch.Tensor, torch.Tensor]
 
 
@@ -293,7 +296,7 @@ def main(arguments: Sequence[str] | None = None, say: Callable[[str], None] = pr
         say(f"{name}: {card['accuracy']} after {seconds:.0f} s")
         if given.check:
             by = differences(card, toy_card(name))
-            worst = max(worst, abs(by["held-out"]))
+            worst = max(worst, abs(by[JUDGED.get(name, "held-out")]))
             say(f"{name}: points from the shipped accuracy: " + ", ".join(f"{k} {v:+.1f}" for k, v in by.items()))
         else:
             write(name, net, card, given.out)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..classifiers.classifier import Classifier
 from ..datasets.items import Item, Items
+from ..datasets.labels import match_labels
 from ..errors import choose
 from .plan import Methods, Plan, make_plan
 from .report import Report
@@ -66,7 +67,7 @@ def evaluate(
     plan = make_plan(classifier, methods, tests, target=target, fit=fit, batch=batch, seed=seed)
     items = _items(dataset)
     items = items if limit is None else items.limit(limit, seed)
-    check(classifier, items, plan)
+    items = checked(classifier, items, plan)
     with ExitStack() as stack:
         kept = results if isinstance(results, Results) else stack.enter_context(Results(results or ":memory:"))
         run = kept.start(request(classifier, items, plan, limit))
@@ -84,21 +85,21 @@ def evaluate(
         return Report.of(kept, run)
 
 
-def check(classifier: Classifier, items: Items, plan: Plan) -> None:
-    """Raise a ValueError if the data set lacks what is needed, before anything runs."""
+def checked(classifier: Classifier, items: Items, plan: Plan) -> Items:
+    """The items with class indices for labels; a ValueError if the data set lacks what is needed."""
     if "boxes" in plan.needs and not items.has_boxes:
         raise ValueError(f"{_asking(plan, 'boxes')} needs boxes; {items.name} has none")
     if "mask" in plan.needs and not items.has_masks:
         raise ValueError(f"{_asking(plan, 'mask')} needs masks; {items.name} has none")
     if plan.target == "predicted":
-        return
-    for name in items.labels or ():
-        try:
-            classifier.index(name)
-        except ValueError as error:
-            raise ValueError(f"{items.name}: {error}; target='predicted' needs no labels") from None
-    if all(items.label_of(i) is None for i in range(min(len(items), 100))):
+        return items
+    try:
+        found = match_labels(items, classifier)
+    except ValueError as error:
+        raise ValueError(f"{error}; target='predicted' needs no labels") from None
+    if not found:
         raise ValueError(f"{items.name} has no labels; with target='predicted' none are needed")
+    return items.relabelled(found)
 
 
 def request(classifier: Classifier, items: Items, plan: Plan, limit: int | None) -> dict[str, Any]:
