@@ -1,10 +1,10 @@
-"""`python -m benchmarks [speed|localisation|decomposition|fidelity|many|truth] …`; without a name, all."""
+"""`python -m benchmarks NAME …` (NAME: one of `SETS`); without a name, all."""
 
 from __future__ import annotations
 
 import sys
 
-from . import decomposition, fidelity, localisation, many, speed, truth
+from . import adversarial, context, decomposition, fidelity, localisation, many, speed, truth
 
 SETS = {
     "speed": speed.main,
@@ -13,6 +13,8 @@ SETS = {
     "fidelity": fidelity.main,
     "many": many.main,
     "truth": truth.main,
+    "adversarial": adversarial.main,
+    "context": context.main,
 }
 
 

@@ -62,13 +62,14 @@ def test_a_diff_by_hand() -> None:
     }  # fmt: skip
     shares = {(c.stage, c.channel): c.share for c in found.channels}
     assert shares["S1", 1] == pytest.approx((0.5 * 0.4 + 0.3 * 0.2, 0.6 * 0.4))
-    assert shares["S2", 4] == (0, 0.1)
+    assert shares["S2", 4] == (0.0, 0.1)
     edges = {(e.parent, e.channel): e for e in found.edges if e.stage == "S1"}
     assert edges[("S2", 1), 1].kind == "lost"
     assert edges[("S2", 0), 1].kind == "same"
-    assert edges[("S2", 1), 3].share == (0, 0.5)
+    assert edges[("S2", 1), 3].share == (0.0, 0.5)
     top = next(e for e in found.edges if e.stage == "S2" and e.channel == 0)
-    assert (top.name, top.change) == ("class → S2 #0", pytest.approx(0.1))
+    assert top.name == "class → S2 #0"
+    assert top.change == pytest.approx(0.1)
     assert found.parting == "S2"
     # S2: min 0.5 + 0.2, max 0.6 + 0.3 + 0.1 + 0.1; S1: min 0.24, max 0.26 + 0.03 + 0.1
     assert found.distances == {"S2": pytest.approx(1 - 0.7 / 1.1), "S1": pytest.approx(1 - 0.24 / 0.39)}
@@ -158,6 +159,18 @@ def test_trees_of_different_depth_are_compared_as_far_as_both_go() -> None:
     assert found.stages == ("S3",)
     assert found.left_out == ("S2", "S1")
     assert found.distance == 0
+
+
+def test_a_decision_that_nothing_supports_has_lost_every_channel() -> None:
+    first = tree({0: (0.5, {1: 0.4})})
+    nothing = tree({})
+    nothing.root.completeness = -0.3  # decomposed: all that speaks is against
+    found = diff(first, nothing)
+    assert (found.stages, found.distance) == (("S2", "S1"), 1.0)
+    assert {c.kind for c in found.channels} == {"lost"}
+    first.collapse(0)
+    with pytest.raises(ValueError, match="no stage that both trees were grown to"):
+        diff(first, nothing)
 
 
 def test_real_trees_of_one_network(tmp_path: Any) -> None:

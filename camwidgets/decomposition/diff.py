@@ -6,6 +6,7 @@ training: whatever two trees over the same taps.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -122,6 +123,8 @@ def diff(before: Decomposition, after: Decomposition) -> TreeDiff:
     both = [_reached(before), _reached(after)]
     names = list(before.stages)[::-1]
     stages = tuple(name for name in names if all(name in reached for reached in both))
+    if not stages:
+        raise ValueError("there is no stage that both trees were grown to; expand both (`expand(0)`) to compare them")
     left_out = tuple(name for name in names if any(name in r for r in both) and name not in stages)
     first, second = (_channels(tree, stages) for tree in (before, after))
     aliases = _aliases(first, second)
@@ -182,16 +185,18 @@ def _comparable(a: Decomposition, b: Any) -> None:
 
 
 def _reached(tree: Decomposition) -> set[str]:
-    """The stages that a tree was grown to; below a level of dead ends nothing is left to grow."""
+    """The stages that a tree was grown to; below a level that ends everywhere nothing is left to grow."""
     names = list(tree.stages)[::-1]
     grown = [name for name in names if tree.level(name)]
-    if grown and all(node.dead for node in tree.level(grown[-1])):
-        return {*grown, *names[names.index(grown[-1]) :]}
-    return set(grown)
+    last = tree.level(grown[-1]) if grown else [tree.root]
+    # Decomposed, and yet no channel speaks for it; or a dead end.
+    ended = all(node.dead or not (node.children or math.isnan(node.completeness)) for node in last)
+    return set(names) if ended else set(grown)
 
 
 def _channels(tree: Decomposition, stages: Iterable[str]) -> dict[Key, list[Node]]:
-    wanted, found = set(stages), {}
+    wanted = set(stages)
+    found: dict[Key, list[Node]] = {}
     for node in tree.nodes.values():
         if node.stage in wanted:
             found.setdefault((node.stage, node.channel), []).append(node)
@@ -205,12 +210,12 @@ def _aliases(first: Mapping[Key, list[Node]], second: Mapping[Key, list[Node]]) 
     not. Pairs are taken in the order of their shares, the same either way round.
     """
     alone = [[key for key in one if key not in other] for one, other in ((first, second), (second, first))]
-    pairs = []
+    pairs: list[tuple[float, int, int, Key, Key]] = []
     for a in alone[0]:
         for b in alone[1]:
             if a[0] == b[0] and (_stands_for(second[b], a[1]) or _stands_for(first[a], b[1])):
                 weight = sum(abs(n.class_share) for n in (*first[a], *second[b]))
-                pairs.append((-weight, *sorted((a[1], b[1])), a, b))
+                pairs.append((-weight, min(a[1], b[1]), max(a[1], b[1]), a, b))
     found: dict[Key, Key] = {}
     for *_, a, b in sorted(pairs):
         if b not in found and a not in found.values():

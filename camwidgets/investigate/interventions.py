@@ -1,0 +1,220 @@
+"""Changes made to a picture, one after the other, and what each does to the decision: a log to replay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..classifiers.checks import check_finite
+from ..classifiers.classifier import Classifier, Target
+from ..classifiers.guards import undisturbed
+from ..decomposition.tree import decompose
+from ..images import ImageSource, open_image, picture_hash
+from . import retouch
+from .edit import Edit, Effect, Score
+from .pixels import PixelSpace
+from .regions import Region
+
+if TYPE_CHECKING:
+    from ..decomposition.diff import TreeDiff
+
+FORMAT = 1
+MOST_EDITS = 500
+SHOWN = 5
+
+
+class Edits:
+    """A picture, and what was done to it. Every change can be undone and redone; the whole is a log.
+
+    Changes are made to the picture as the network sees it (its input size), so that coordinates are those of the maps;
+    pixels that no change touched enter the network bit for bit as they did.
+
+    Args:
+        classifier, image: as for `explain`; one picture.
+    Raises:
+        ValueError: what is no picture; a region, mask, colour or patch that does not fit (by the methods below).
+
+    Example:
+        >>> import camwidgets
+        >>> edits = Edits(camwidgets.load("efficientnet_lite0"), camwidgets.samples.picture("cat"))
+        >>> edits = edits.paint(Region.box(60, 20, 160, 120)).blur(Region.brush([(20, 200), (90, 210)], 12))
+        >>> edits.effect().changed > 0.2
+        True
+        >>> len(edits.undo().log), len(edits.redo().log)
+        (1, 2)
+    """
+
+    def __init__(self, classifier: Classifier, image: ImageSource) -> None:
+        self.classifier = classifier
+        x = classifier.preprocess(image)
+        if len(x) != 1:
+            raise ValueError(f"one picture is changed at a time; got a batch of {len(x)}")
+        self._space, self._x = PixelSpace.of(classifier), x
+        self._pictures = [classifier.pictures(x)[0]]  # [i] = after i edits
+        self._edits: list[Edit] = []
+        self._logits: list[Tensor | None] = [None]
+        self._at = 0
+
+    def __repr__(self) -> str:
+        return f"Edits({self.classifier.name}, {' → '.join(edit.kind for edit in self.log) or 'nothing done yet'})"
+
+    # ----------------------------------------------------------------------------------------------- what can be done
+
+    def paint(self, region: Region, colour: retouch.Colour | None = None) -> Edits:
+        """Cover a region with one colour (RGB, 0 … 255); None = the mean colour of the rest of the picture."""
+        return self.do(Edit("paint", region, {"colour": None if colour is None else tuple(map(int, colour))}))
+
+    def blur(self, region: Region, sigma: float = 8.0) -> Edits:
+        """Blur a region by a Gaussian of `sigma` pixels."""
+        return self.do(Edit("blur", region, {"sigma": sigma}))
+
+    def inpaint(self, region: Region) -> Edits:
+        """Fill a region smoothly from its surroundings."""
+        return self.do(Edit("inpaint", region))
+
+    def swap_background(self, region: Region, background: ImageSource) -> Edits:
+        """Put the object (the region) before another background: a picture, scaled to this one's size."""
+        h, w = self.picture.shape[:2]
+        other = np.array(open_image(background).resize((w, h)))
+        return self.do(Edit("background", region, {"picture": other}))
+
+    def paste(self, patch: ImageSource, x: int, y: int) -> Edits:
+        """Put a picture, in its own size, with its top left corner at (x, y); what goes over the edge is cut off."""
+        pixels = patch if isinstance(patch, np.ndarray) else np.array(open_image(patch))
+        return self.do(Edit("paste", None, {"patch": pixels, "x": int(x), "y": int(y)}))
+
+    def do(self, edit: Edit) -> Edits:
+        """Any change; what was undone before it is forgotten."""
+        if self._at >= MOST_EDITS:
+            raise ValueError(f"a log holds at most {MOST_EDITS} changes; undo some, or begin with the picture as it is")
+        picture = edit.apply(self.picture)  # before anything is forgotten: it may refuse
+        del self._edits[self._at :], self._pictures[self._at + 1 :], self._logits[self._at + 1 :]
+        self._edits.append(edit)
+        self._pictures.append(picture)
+        self._logits.append(None)
+        self._at += 1
+        return self
+
+    def undo(self) -> Edits:
+        """Take the last change back.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if not self._at:
+            raise ValueError("there is nothing to undo")
+        self._at -= 1
+        return self
+
+    def redo(self) -> Edits:
+        """Make the change again that was taken back last.
+
+        Raises:
+            ValueError: none was, or something else was done since.
+        """
+        if self._at == len(self._edits):
+            raise ValueError("there is nothing to redo")
+        self._at += 1
+        return self
+
+    # ---------------------------------------------------------------------------------------------- what came of it
+
+    @property
+    def log(self) -> tuple[Edit, ...]:
+        """The changes that are in force."""
+        return tuple(self._edits[: self._at])
+
+    @property
+    def picture(self) -> np.ndarray:
+        """The picture as it is now, h×w×3 uint8."""
+        return self._pictures[self._at]
+
+    @property
+    def original(self) -> np.ndarray:
+        """The picture as it was."""
+        return self._pictures[0]
+
+    def input(self, step: int | None = None) -> Tensor:
+        """The 1×3×h×w network input after `step` changes (None = now)."""
+        at = self._step(step)
+        touched = torch.from_numpy((self._pictures[at] != self._pictures[0]).any(2)).to(self._x.device)
+        return torch.where(touched, self._space.from_picture(self._pictures[at]).to(self._x), self._x)
+
+    def effect(self, step: int | None = None, since: int = 0) -> Effect:
+        """What the changes did to the class scores: after `step` changes (None = now) against after `since` (0 = none).
+
+        One forward pass for each state that was not looked at before.
+        """
+        after, before = self._run(self._step(step)), self._run(self._step(since))
+        leading = [after.argsort(descending=True)[:SHOWN], before.argsort(descending=True)[:SHOWN]]
+        indices = list(dict.fromkeys(torch.cat(leading).tolist()))
+        labels, p, q = self.classifier.labels, before.softmax(0), after.softmax(0)
+        scores = tuple(
+            Score(i, labels[i], (float(before[i]), float(after[i])), (float(p[i]), float(q[i]))) for i in indices
+        )
+        a, b = self._pictures[self._step(since)], self._pictures[self._step(step)]
+        changed = float((a != b).any(2).mean())
+        return Effect(scores, after, labels[int(before.argmax())], labels[int(after.argmax())], changed)
+
+    def effects(self) -> list[Effect]:
+        """What each change did, against the state before it."""
+        return [self.effect(i + 1, i) for i in range(self._at)]
+
+    def tree_diff(self, target: Target = None, step: int | None = None, since: int = 0, **how: Any) -> TreeDiff:
+        """How the changes moved the decomposition of a class (None: the top class before); `how` as for `decompose`."""
+        from ..decomposition.diff import diff
+
+        first = decompose(self.classifier, self.input(since), target, **how)
+        return diff(first, decompose(self.classifier, self.input(step), first.target, **how))
+
+    def _step(self, step: int | None) -> int:
+        at = self._at if step is None else step
+        if isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= self._at:
+            raise ValueError(f"there are the steps 0 … {self._at}; got {step!r}")
+        return at
+
+    def _run(self, at: int) -> Tensor:
+        found = self._logits[at]
+        if found is None:
+            module = self.classifier.module
+            with self.classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(module):
+                found = self.classifier.logits(self.input(at))[0].float().cpu()
+            check_finite(found, self.classifier.name)
+            self._logits[at] = found
+        return found
+
+    # ------------------------------------------------------------------------------------------------------- the log
+
+    def to_json(self) -> dict[str, Any]:
+        """The log as plain values: which picture and network, and every change in force."""
+        return {
+            "format": FORMAT, "model": self.classifier.name, "weights_sha256": self.classifier.weights_hash(),
+            "picture_sha256": picture_hash(self.original), "edits": [edit.to_json() for edit in self.log],
+        }  # fmt: skip
+
+    @classmethod
+    def replay(cls, classifier: Classifier, image: ImageSource, log: dict[str, Any]) -> Edits:
+        """Do again what a log says. Another network may be given, if it sees the same picture.
+
+        Raises:
+            ValueError: a log of another version, or of another picture (as the network sees it).
+        """
+        if log.get("format") != FORMAT:
+            raise ValueError(f"the log has format {log.get('format')!r}; this version reads {FORMAT}")
+        edits = cls(classifier, image)
+        found = picture_hash(edits.original)
+        if found != log["picture_sha256"]:
+            raise ValueError(
+                f"the log is of another picture: {log['picture_sha256'][:12]}…, not {found[:12]}… (as "
+                f"{classifier.name} sees it)"
+            )
+        return edits._all(Edit.from_json(one) for one in log["edits"])
+
+    def _all(self, edits: Iterable[Edit]) -> Edits:
+        for edit in edits:
+            self.do(edit)
+        return self

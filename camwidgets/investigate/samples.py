@@ -1,0 +1,81 @@
+"""Labelled pictures, in whatever form a data set hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..classifiers.classifier import Classifier
+from ..images import ImageSource
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture: its name in the data set, its class index, and the item itself."""
+
+    id: str
+    label: int
+    item: Any = field(repr=False)
+
+    def open(self) -> ImageSource:
+        """The picture, as `Classifier.preprocess` takes it."""
+        if isinstance(self.item, tuple):
+            return self.item[0]
+        return self.item.open() if hasattr(self.item, "open") else self.item.image
+
+
+@dataclass(frozen=True)
+class Samples(Sequence[Sample]):
+    """A data set seen as `Sample`s; an item is read when it is asked for."""
+
+    classifier: Classifier
+    dataset: Sequence[Any]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, i: int) -> Sample:  # type: ignore[override]
+        return _sample(self.classifier, self.dataset[i], i)
+
+
+def samples_of(classifier: Classifier, dataset: Sequence[Any]) -> Samples:
+    """The samples of a data set: a sequence of items with `open()` or `image` and a `label` (class index or label of
+    the classifier), of toy scenes, or of pairs (picture, label). `id` is the item's own, or its number.
+
+    Raises:
+        TypeError: it is no sequence, or an item has no picture or no label. ValueError: it is empty, an unknown label.
+
+    Example:
+        >>> import camwidgets
+        >>> from camwidgets.datasets.toyworld import ToyWorld
+        >>> samples_of(camwidgets.load("toy"), ToyWorld(seed=0, n=3))[2].label in range(10)
+        True
+    """
+    if isinstance(dataset, (str, bytes)) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+        raise TypeError(
+            f"a data set is a sequence of pictures with labels (items, scenes or pairs); got {type(dataset).__name__}"
+        )
+    if not len(dataset):
+        raise ValueError("an empty data set was given; at least one labelled picture is needed")
+    return Samples(classifier, dataset)
+
+
+def _sample(classifier: Classifier, item: Any, i: int) -> Sample:
+    if isinstance(item, tuple):
+        if len(item) != 2:
+            raise TypeError(f"item {i} of the data set is a tuple of {len(item)}; a pair (picture, label) is needed")
+        return Sample(str(i), classifier.index(_plain(item[1])), item)
+    if not (hasattr(item, "open") or hasattr(item, "image")):
+        raise TypeError(f"item {i} of the data set ({type(item).__name__}) has neither open() nor image")
+    label = getattr(item, "label", None)
+    # A scene of the toy world names its main class; other scenes' `labels` are many.
+    label = getattr(item, "name", None) if label is None and hasattr(item, "main") else label
+    if label is None:
+        raise TypeError(f"item {i} of the data set ({type(item).__name__}) has no label; errors cannot be told")
+    own = getattr(item, "id", None)
+    return Sample(str(i if own is None else own), classifier.index(_plain(label)), item)
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if hasattr(label, "item") else label

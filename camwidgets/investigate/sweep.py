@@ -1,0 +1,162 @@
+"""An attack at growing ε, all computed beforehand: where the class flips, where each top channel drops out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..classifiers.classifier import Classifier, Prediction, Target
+from ..decomposition.sets import Progress
+from ..decomposition.tree import Decomposition, decompose
+from ..evidence import Evidence, capture
+from ..images import ImageSource
+from ..maps.gradient import layercam
+from .adversarial import Attack, attack
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EPSILONS = (0.0, 0.25 / 255, 0.5 / 255, 1 / 255, 2 / 255, 4 / 255, 8 / 255)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What there is to see at one ε.
+
+    Attributes:
+        eps: ε. attack: the attacked picture. predictions: the top 5 there. probability: of the class in question.
+        peaks: each followed channel's peak response max_yx F_k. ranks: each one's rank (1 = strongest) in the class'
+            own contributions. maps: stage → h×w LayerCAM map of the class in question, never negative, raw.
+        tree: decomposition of the decision at this ε (its top class), or None.
+    """
+
+    eps: float
+    attack: Attack = field(repr=False)
+    predictions: list[Prediction] = field(repr=False)
+    probability: float
+    peaks: tuple[float, ...]
+    ranks: tuple[int, ...]
+    maps: dict[str, np.ndarray] = field(repr=False)
+    tree: Decomposition | None = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One picture attacked at several ε.
+
+    Attributes:
+        frames: one for each ε, rising from 0. target, label: the class in question (its probability is followed).
+        stage: the deepest. channels: the class' top channels in the clean picture. top: how many count as "top".
+        flip: the least ε of the sweep at which the attack succeeds (None: none does). drops: channel → the least ε at
+            which it is no longer among the class' `top` channels (None: at none).
+    """
+
+    frames: tuple[Frame, ...]
+    target: int
+    label: str
+    stage: str
+    channels: tuple[int, ...]
+    top: int
+    flip: float | None
+    drops: dict[int, float | None]
+
+    def __str__(self) -> str:
+        where = "does not flip" if self.flip is None else f"flips at ε = {255 * self.flip:.3g}/255"
+        out = [f"#{k} at {255 * e:.3g}/255" for k, e in self.drops.items() if e is not None]
+        return f"{self.label!r} {where}; out of the top {self.top} of {self.stage}: {', '.join(out) or 'none'}"
+
+    def at(self, eps: float) -> Frame:
+        """The frame of the ε nearest to `eps`."""
+        return min(self.frames, key=lambda frame: abs(frame.eps - eps))
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per ε: `predicted`, its `confidence`, `probability` of the class in question, channels' peaks."""
+        import pandas as pd
+
+        rows = []
+        for frame in self.frames:
+            row: dict[str, Any] = {"eps": frame.eps, "predicted": frame.predictions[0].label}
+            row |= {"confidence": frame.predictions[0].probability, "probability": frame.probability}
+            row |= {f"{self.stage} #{k}": peak for k, peak in zip(self.channels, frame.peaks, strict=True)}
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("eps")
+
+
+def sweep(
+    classifier: Classifier,
+    image: ImageSource,
+    eps_values: Sequence[float] = EPSILONS,
+    target: Target = None,
+    *,
+    top: int = 4,
+    trees: int | None = None,
+    progress: Progress | None = None,
+    **how: Any,
+) -> Sweep:
+    """Attack one picture at each ε, and keep what an explorer shows: predictions, maps, perturbation, channels, trees.
+
+    Args:
+        eps_values: any order; 0 is always there. target: as for `attack`; the class in question is this one. With
+            `targeted=True` it is the class that the picture has without an attack that is followed.
+        top: how many of the class' channels at the deepest stage are followed. trees: depth of a decomposition at each
+            ε (1 = the deepest stage); None = no trees.
+        progress: `progress(done, total)` after each ε; whatever it raises ends the work, nothing is kept.
+        how: as for `attack` (norm, steps, seed, method, targeted …).
+    Raises:
+        ValueError: no ε, one out of range; a batch.
+
+    Example:
+        >>> import camwidgets
+        >>> cat = camwidgets.samples.picture("cat")
+        >>> found = sweep(camwidgets.load("efficientnet_lite0"), cat, [1 / 255, 2 / 255], steps=5)
+        >>> [round(255 * frame.eps) for frame in found.frames], found.flip is not None
+        ([0, 1, 2], True)
+    """
+    x = classifier.preprocess(image)
+    if len(x) != 1:
+        raise ValueError(f"a sweep takes one picture; got a batch of {len(x)}")
+    if not len(eps_values):
+        raise ValueError("no ε was given; a sweep needs at least one")
+    values = sorted({0.0, *map(float, eps_values)})
+    clean = capture(classifier, x, None if target is None or how.get("targeted") else target)
+    true = int(clean.targets[0])
+    stage = list(clean.stages)[-1]
+    if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= clean.stages[stage].channels:
+        raise ValueError(f"top is a number of channels, 1 … {clean.stages[stage].channels} at {stage}; got {top!r}")
+    aim = true if target is None else target
+    channels = tuple(_order(clean, stage)[:top].tolist())
+    frames = []
+    for i, eps in enumerate(values):
+        found = attack(classifier, x, aim, eps, **how)
+        frames.append(_frame(found, true, stage, channels, trees))
+        if progress is not None:
+            progress(i + 1, len(values))
+    flip = next((f.eps for f in frames if f.attack.success[0]), None)
+    drops = {k: next((f.eps for f in frames if f.ranks[i] > top), None) for i, k in enumerate(channels)}
+    return Sweep(tuple(frames), true, classifier.labels[true], stage, channels, top, flip, drops)
+
+
+def _frame(found: Attack, true: int, stage: str, channels: tuple[int, ...], trees: int | None) -> Frame:
+    classifier, x = found.classifier, found.adversarial
+    evidence = capture(classifier, x, true)
+    A, _ = evidence.at(stage)
+    rank = _order(evidence, stage).argsort()
+    tree = None
+    if trees is not None:
+        tree = decompose(classifier, x, found.after[0][0].index, depth=trees)
+        tree.decomposer = None  # its activations and gradients would be kept for every ε
+    maps = {name: layercam(*(t[0] for t in evidence.at(name))).float().cpu().numpy() for name in evidence.stages}
+    return Frame(
+        found.eps, found, found.after[0], float(evidence.probabilities[0, true]),
+        tuple(float(A[0, k].max()) for k in channels), tuple(int(rank[k]) + 1 for k in channels), maps, tree,
+    )  # fmt: skip
+
+
+def _order(evidence: Evidence, stage: str) -> torch.Tensor:
+    """Channels of a stage, the strongest contribution (5.4) first."""
+    A, g = evidence.at(stage)
+    return (A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)

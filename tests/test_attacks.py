@@ -1,0 +1,383 @@
+"""Attacks: ball and box whatever the preprocessing, closed forms, other people's attacks, peaks and sweeps."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor, nn
+
+import camwidgets
+from camwidgets import Classifier, wrap
+from camwidgets.classifiers.preprocessing import Preprocessing
+from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.figures.investigate import peaks_figure, sweep_figure
+from camwidgets.investigate import MeanPeaks, PixelModel, PixelSpace, attack, mean_peaks, peaks, sweep
+from camwidgets.investigate.attacks import Ball, Steps, fgsm, pgd
+from tests.nets import Small, settled, state
+
+LITE0 = (127 / 255, 128 / 255)
+MOMENTS = {
+    "ImageNet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "Lite0": ((LITE0[0],) * 3, (LITE0[1],) * 3),
+    "none": ((0.0,) * 3, (1.0,) * 3),
+    "0 … 255": ((0.0,) * 3, (1 / 255,) * 3),
+    "inverted": ((0.5,) * 3, (-0.5,) * 3),
+}
+
+
+def net(preprocessing: str = "ImageNet", side: int = 16, seed: int = 0) -> Classifier:
+    mean, std = MOMENTS[preprocessing]
+    rule = Preprocessing((side, side), side, "squash", mean, std)
+    return wrap(settled(Small(), seed).eval(), rule, name="small", input_size=side)
+
+
+def photo(seed: int = 0, side: int = 16) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+
+
+class Linear(nn.Module):
+    """Logits = W p, of 3·4·4 pixels, with nothing else."""
+
+    def __init__(self, classes: int = 3, seed: int = 0) -> None:
+        super().__init__()
+        weights = np.random.default_rng(seed).normal(size=(classes, 48))
+        self.weight = nn.Parameter(torch.from_numpy(weights))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) @ self.weight.T
+
+
+# --------------------------------------------------------------------------------------------------- ball and box
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    eps=st.floats(0, 1),
+    norm=st.sampled_from(["linf", "l2"]),
+    rule=st.sampled_from(list(MOMENTS)),
+    method=st.sampled_from(["pgd", "fgsm"]),
+    seed=st.integers(0, 2**32),
+    steps=st.integers(1, 4),
+    aim=st.one_of(st.none(), st.integers(0, 4)),
+)
+def test_a_perturbation_stays_in_its_ball_and_box(
+    eps: float, norm: str, rule: str, method: str, seed: int, steps: int, aim: int | None
+) -> None:
+    classifier = net(rule)
+    pictures = [photo(seed % 7), photo(seed % 11 + 1)]
+    found = attack(classifier, pictures, aim, eps, norm, steps, aim is not None, seed, method)
+    size = found.perturbation.abs().amax((1, 2, 3)) if norm == "linf" else found.perturbation.flatten(1).norm(dim=1)
+    assert float(size.max()) <= eps + 1e-6 * max(1, eps)
+    # By hand, from what the network is really fed: the preprocessing undone in double precision.
+    mean, std = (torch.tensor(m, dtype=torch.float64).view(1, 3, 1, 1) for m in MOMENTS[rule])
+    before, after = (x.double() * std + mean for x in (found.clean, found.adversarial))
+    assert float(after.min()) >= -1e-6
+    assert float(after.max()) <= 1 + 1e-6
+    moved = after - before
+    size = moved.abs().amax((1, 2, 3)) if norm == "linf" else moved.flatten(1).norm(dim=1)
+    assert float(size.max()) <= eps + 2e-6 * math.sqrt(768)
+
+
+def test_a_transform_that_declares_nothing_is_asked_by_black_grey_and_white() -> None:
+    rule = Preprocessing((16, 16), 16, "squash", (0.2, 0.3, 0.4), (0.5, 0.25, 2.0))
+    space = PixelSpace.of(wrap(settled(Small()), rule.__call__, input_size=16))
+    assert space.mean.flatten().tolist() == pytest.approx([0.2, 0.3, 0.4], abs=1e-6)
+    assert space.std.flatten().tolist() == pytest.approx([0.5, 0.25, 2.0], abs=1e-6)
+    x = rule(Image.fromarray(photo()))[None]
+    assert torch.allclose(space.pixels(x)[0], torch.from_numpy(photo()).permute(2, 0, 1) / 255, atol=1e-6)
+    for bad in (lambda image: rule(image) ** 2, lambda image: rule(image) * torch.linspace(1, 2, 16)):
+        with pytest.raises(ValueError, match="ε has no meaning in pixels"):
+            PixelSpace.of(wrap(settled(Small()), bad, input_size=16))
+
+
+def test_ball_by_hand() -> None:
+    p = torch.full((1, 3, 1, 1), 0.5)
+    moved = p + torch.tensor([0.3, -0.4, 0.0]).view(1, 3, 1, 1)
+    assert Ball(0.1).project(p, moved).flatten().tolist() == pytest.approx([0.6, 0.4, 0.5])
+    assert Ball(0.25, "l2").project(p, moved).flatten().tolist() == pytest.approx([0.65, 0.3, 0.5])
+    assert Ball(1.0).project(p, 4 * moved - 3 * p).flatten().tolist() == pytest.approx([1.0, 0.0, 0.5])
+    assert Ball(0.1, "l2").direction(torch.tensor([3e-30, 0.0, 4e-30]).view(1, 3, 1, 1)).flatten().tolist() == (
+        pytest.approx([0.6, 0.0, 0.8])
+    )
+
+
+# --------------------------------------------------------------------------------------------------- closed forms
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), eps=st.floats(0, 0.3), norm=st.sampled_from(["linf", "l2"]))
+def test_fgsm_on_a_linear_net_is_its_closed_form_and_the_loss_never_falls(seed: int, eps: float, norm: str) -> None:
+    model = Linear(seed=seed).double()
+    p = torch.from_numpy(np.random.default_rng(seed).uniform(size=(4, 3, 4, 4)))
+    y = torch.tensor([0, 1, 2, 0])
+    found = fgsm(model, p, y, Ball(eps, norm))
+    W, q = model.weight.detach().numpy(), p.flatten(1).numpy()
+    z = q @ W.T
+    soft = np.exp(z - z.max(1, keepdims=True))
+    soft /= soft.sum(1, keepdims=True)
+    g = (soft - np.eye(3)[y]) @ W  # ∂/∂p of −log softmax_y(W p)
+    s = np.sign(g) if norm == "linf" else g / np.linalg.norm(g, axis=1, keepdims=True)
+    expected = np.clip(q + eps * s, 0, 1)
+    assert np.allclose(found.pixels.flatten(1).numpy(), expected, atol=1e-12)
+    assert bool((found.losses[1] >= found.losses[0] - 1e-12).all())  # convex, and every pixel moves uphill or stays
+    after = expected @ W.T
+    expected_loss = np.log(np.exp(after).sum(1)) - after[np.arange(4), y]
+    assert np.allclose(found.losses[1].numpy(), expected_loss)
+    down = fgsm(model, p, y, Ball(min(eps, 1e-4), norm), targeted=True)
+    assert bool((down.losses[1] <= down.losses[0] + 1e-12).all())
+
+
+def test_pgd_on_a_linear_net_of_two_classes_reaches_the_corner() -> None:
+    model = Linear(2, 3).double()
+    p = torch.full((1, 3, 4, 4), 0.5, dtype=torch.float64)
+    found = pgd(model, p, torch.tensor([0]), Ball(0.1), Steps(steps=20))
+    away = torch.sign(model.weight[1] - model.weight[0]).reshape(1, 3, 4, 4)  # the most that a linear loss can rise
+    assert torch.allclose(found.pixels, p + 0.1 * away)
+    assert found.losses.shape == (21, 1)
+    assert bool((found.losses[1:] >= found.losses[:-1] - 1e-12).all())
+
+
+def test_restarts_keep_the_best_of_each_picture_and_a_seed_decides_all() -> None:
+    classifier = net(seed=4)
+    pictures = [photo(i) for i in range(6)]
+    how: dict[str, Any] = {"eps": 2 / 255, "steps": 3, "target": 1}
+    one, three = (attack(classifier, pictures, restarts=n, **how) for n in (1, 3))
+    better = torch.tensor(three.success) & ~torch.tensor(one.success) | (three.losses[-1] >= one.losses[-1] - 1e-6)
+    assert bool(better.all())
+    again = attack(classifier, pictures, restarts=3, **how)
+    assert torch.equal(three.adversarial, again.adversarial)
+    assert not torch.equal(one.adversarial, attack(classifier, pictures, seed=1, **how).adversarial)
+    # A picture's attack does not depend on what else is in the batch.
+    alone = attack(classifier, pictures[4], restarts=3, **how)
+    assert torch.allclose(alone.adversarial[0], three.adversarial[4], atol=1e-5)
+
+
+def test_a_targeted_attack_goes_to_its_class() -> None:
+    classifier = net(seed=1)
+    found = attack(classifier, photo(), 3, 0.3, steps=60, targeted=True)
+    assert found.classes == (3,)
+    assert found.success == (found.after[0][0].index == 3,)
+    assert float(found.losses[-1, 0]) < float(found.losses[0, 0])
+    probability = {one.index: one.probability for one in found.after[0]}
+    assert probability[3] > {one.index: one.probability for one in found.before[0]}[3]
+
+
+def test_eps_zero_changes_nothing() -> None:
+    classifier = net("Lite0")
+    for norm in ("linf", "l2"):
+        found = attack(classifier, photo(), eps=0, norm=norm)
+        assert torch.allclose(found.clean, found.adversarial, atol=1e-6)
+        assert found.before[0][0].index == found.after[0][0].index
+        assert found.success == (False,)
+
+
+def test_a_saturated_network_still_has_a_direction() -> None:
+    module = Linear(2, 0).float()
+    with torch.no_grad():
+        module.weight.mul_(60)  # softmax of the top class is exactly 1 in single precision
+    classifier = wrap(module, Preprocessing((4, 4), 4, "squash", (0.0,) * 3, (1.0,) * 3), input_size=4)
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.uniform(0.3, 0.7, (1, 3, 4, 4)).astype(np.float32))
+    with torch.no_grad():
+        assert float(module(x)[0].softmax(0).max()) == 1
+    found = attack(classifier, x, eps=0.05, method="fgsm")
+    assert float(found.perturbation.abs().min()) == pytest.approx(0.05, abs=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"eps": -0.1}, "from 0 to 1"),
+        ({"eps": 1.5}, "from 0 to 1"),
+        ({"eps": 30, "norm": "l2"}, "from 0 to 27.71"),
+        ({"eps": float("nan")}, "from 0 to 1"),
+        ({"eps": "big"}, "from 0 to 1"),
+        ({"steps": 0}, "steps is a whole number, at least 1; got 0"),
+        ({"restarts": 0}, "restarts is a whole number"),
+        ({"step_size": 0}, "step's size"),
+        ({"norm": "l1"}, "unknown norm 'l1'"),
+        ({"method": "cw"}, "unknown method 'cw'"),
+        ({"targeted": True}, "needs its target class"),
+        ({"target": 9}, "out of range"),
+        ({"target": [0, 1]}, "2 targets were given for 1 pictures"),
+    ],
+)
+def test_bad_settings(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        attack(net(), photo(), **how)
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="the input is no picture"):
+        attack(net("none"), torch.full((1, 3, 16, 16), 1.2))
+    with pytest.raises(TypeError, match="not a callable"):
+        attack(net(), photo(), lambda z: z[0])
+    with pytest.raises(TypeError, match="method is"):
+        attack(net(), photo(), method=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("rule", "error", "message"),
+    [
+        (lambda x: x[:, :2], ValueError, r"returned \(1, 2, 16, 16\)"),
+        (lambda x: x + math.nan, ValueError, "NaN or infinite"),
+        (lambda x: x + 0.5, ValueError, "left the box"),
+        (lambda x: (x + 0.1).clamp(0, 1), ValueError, "left its ball: a perturbation of 0.1 "),
+        (lambda x: x.numpy(), TypeError, "it returned ndarray"),
+    ],
+)
+def test_an_attack_of_somebody_s_own_is_checked(rule: Any, error: type[Exception], message: str) -> None:
+    classifier = net()
+    before = state(classifier.module)
+    with pytest.raises(error, match=message):
+        attack(classifier, photo(), eps=0.05, method=lambda model, x, y: rule(x))
+    assert state(classifier.module) == before
+
+
+def test_an_attack_of_somebody_s_own_gets_pixels_and_cannot_touch_the_module() -> None:
+    classifier = net("ImageNet")
+    classifier.module.train()
+    before = state(classifier.module)
+    seen: dict[str, Any] = {}
+
+    def mine(model: PixelModel, x: Tensor, y: Tensor) -> Tensor:
+        seen.update(low=float(x.min()), high=float(x.max()), y=y.tolist(), device=next(model.parameters()).device)
+        model.train()  # as some libraries do
+        leaf = x.clone().requires_grad_()
+        torch.nn.functional.cross_entropy(model(leaf), y).backward()
+        model.zero_grad()
+        assert leaf.grad is not None
+        return (x + 0.02 * leaf.grad.sign()).clamp(0, 1)
+
+    found = attack(classifier, photo(), eps=0.02, method=mine)
+    assert state(classifier.module) == before
+    assert found.method == "mine"
+    assert seen["low"] >= 0
+    assert seen["high"] <= 1
+    assert seen["y"] == [found.before[0][0].index]
+    ours = attack(classifier, photo(), eps=0.02, method="fgsm")
+    assert torch.allclose(found.adversarial, ours.adversarial, atol=1e-5)
+    assert float(found.losses[1, 0]) == pytest.approx(float(ours.losses[1, 0]), rel=1e-4)
+
+
+@pytest.mark.parametrize("method", ["pgd", "fgsm"])
+def test_the_module_is_left_as_it_was(method: str) -> None:
+    classifier = net()
+    classifier.module.train()
+    for parameter in classifier.module.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    before = state(classifier.module)
+    attack(classifier, [photo(0), photo(1)], method=method, steps=2)
+    assert state(classifier.module) == before
+    with torch.inference_mode():
+        attack(classifier, photo(), method=method, steps=2)
+
+
+# ------------------------------------------------------------------------------------------------- peaks and sweeps
+
+
+def test_peaks_by_hand() -> None:
+    classifier = net(seed=2)
+    found = attack(classifier, photo(3), eps=0.2, steps=10)
+    one = peaks(found, top=2)
+    stage = list(classifier.stages)[-1]
+    with camwidgets.record(classifier, found.clean) as clean, camwidgets.record(classifier, found.adversarial) as moved:
+        A, B = (r.activations[classifier.stages[stage]][0] for r in (clean, moved))
+        first, second = clean.evidence(one.true).at(stage), moved.evidence(one.wrong).at(stage)
+    for (a, g), channels in ((first, one.true_channels), (second, one.wrong_channels)):
+        assert list(channels) == (a * g)[0].sum((1, 2)).argsort(descending=True)[:2].tolist()
+    assert one.true_clean == pytest.approx([float(A[k].max()) for k in one.true_channels])
+    assert one.true_attacked == pytest.approx([float(B[k].max()) for k in one.true_channels])
+    assert one.wrong_clean == pytest.approx([float(A[k].max()) for k in one.wrong_channels])
+    assert one.true == found.before[0][0].index
+    assert one.wrong == next(p.index for p in found.after[0] if p.index != one.true)
+    assert len(peaks_figure(one).data) == 2
+    with pytest.raises(ValueError, match="top is a number of channels"):
+        peaks(found, top=0)
+
+
+def test_mean_peaks_of_the_toy_world_true_falls_and_wrong_rises() -> None:
+    told: list[tuple[int, int]] = []
+    found = mean_peaks(
+        camwidgets.load("toy"), ToyWorld(seed=8, n=20), steps=8, progress=lambda *at: told.append(at)
+    )
+    table = found.to_frame()
+    assert bool((table[table["of"] == "true"]["change"] < 0).all())
+    assert table[table["of"] == "wrong"]["change"].mean() > 0.5
+    assert found.looked == 20 >= found.right >= found.broken > 5
+    assert told[-1] == (20, 20)
+    assert isinstance(found, MeanPeaks)
+    assert "20" not in str(peaks_figure(found).layout.title.text) or found.right == 20
+    with pytest.raises(TypeError, match="cannot be given"):
+        mean_peaks(camwidgets.load("toy"), ToyWorld(seed=8, n=2), targeted=True)
+    with pytest.raises(ValueError, match="the attack broke 0"):
+        mean_peaks(camwidgets.load("toy"), ToyWorld(seed=8, n=2), eps=0.0)
+
+
+def test_a_sweep_marks_where_the_class_flips_and_channels_drop_out() -> None:
+    classifier, scene = camwidgets.load("toy"), ToyWorld(seed=8, n=1)[0]
+    found = sweep(classifier, scene.image, [8 / 255, 1 / 255, 0.0, 40 / 255], steps=6, trees=1)
+    assert [frame.eps for frame in found.frames] == [0.0, 1 / 255, 8 / 255, 40 / 255]
+    flips = [frame.eps for frame in found.frames if frame.predictions[0].index != found.target]
+    assert found.flip == (flips[0] if flips else None)
+    assert found.flip is not None
+    for i, k in enumerate(found.channels):
+        assert found.frames[0].ranks[i] == i + 1
+        gone = [frame.eps for frame in found.frames if frame.ranks[i] > 4]
+        assert found.drops[k] == (gone[0] if gone else None)
+    assert found.frames[-1].probability < found.frames[0].probability
+    assert all(f.tree is not None and f.tree.target == f.predictions[0].index for f in found.frames)
+    assert set(found.frames[0].maps) == set(classifier.stages)
+    assert found.at(7.9 / 255).eps == 8 / 255
+    assert list(found.to_frame().index) == [frame.eps for frame in found.frames]
+    assert len(sweep_figure(found).data) == 5
+    assert found.frames[1].attack.amplified().shape == (96, 96, 3)
+
+
+def test_a_sweep_can_be_ended_and_refuses_what_it_cannot_do() -> None:
+    classifier = net()
+    before = state(classifier.module)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sweep(classifier, photo(), progress=stop)
+    assert state(classifier.module) == before
+    with pytest.raises(ValueError, match="no ε was given"):
+        sweep(classifier, photo(), [])
+    with pytest.raises(ValueError, match="from 0 to 1"):
+        sweep(classifier, photo(), [2.0])
+    with pytest.raises(ValueError, match="takes one picture"):
+        sweep(classifier, [photo(), photo(1)])
+
+
+# ---------------------------------------------------------------------------------------------------- photographs
+
+
+@pytest.mark.slow
+def test_pgd_breaks_lite0_on_photographs(photographs: Path) -> None:
+    folder = photographs / "ilsvrc_dev"
+    with (folder / "index.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[::6][:20]
+    classifier = camwidgets.load("efficientnet_lite0").prepared()
+    x = torch.cat([classifier.preprocess(folder / row["file"]) for row in rows])
+    labels = [int(row["imagenet_class_index"]) for row in rows]
+    found = attack(classifier, x, labels, 4 / 255, steps=10)
+    right = [i for i, y in enumerate(labels) if found.before[i][0].index == y]
+    assert len(right) >= 10
+    assert sum(found.success[i] for i in right) >= 0.95 * len(right)
+
+
