@@ -238,6 +238,18 @@ def test_the_network_is_left_as_it_was(method: str) -> None:
     assert state(broken.module) == before
 
 
+@pytest.mark.parametrize("method", ALL)
+def test_in_place_behind_a_backward_hook(method: str) -> None:
+    """Autograd forbids that; an explanation is not to depend on whether somebody watches."""
+    plain, watched = settled(SharedSkip()).eval(), settled(SharedSkip()).eval()
+    for module in (watched.stem, watched.conv):
+        module.register_full_backward_hook(lambda m, gi, go: None)
+    before = state(watched)
+    wanted = raw(camwidgets.wrap(plain, input_size=16), picture(), method)
+    np.testing.assert_allclose(raw(camwidgets.wrap(watched, input_size=16), picture(), method), wanted, atol=1e-6)
+    assert state(watched) == before
+
+
 def test_half_precision() -> None:
     half = camwidgets.wrap(small().module.half(), input_size=16)
     for method in ALL:

@@ -240,3 +240,31 @@ def test_parameters_are_checked() -> None:
         explain(small(), picture(), "lrp", composite="epsilon-minus")
     with pytest.raises(ValueError, match=r"epsilon .* must be at least 0"):
         explain(small(), picture(), "lrp", epsilon=-1.0)
+
+
+class Inside(nn.Module):
+    """A network that normalises its input itself, in place or not."""
+
+    def __init__(self, net: nn.Module, in_place: bool) -> None:
+        super().__init__()
+        self.net, self.in_place = net, in_place
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.in_place:
+            return self.net(torch.relu((x - 0.25) / 0.5 * 3 + 1))
+        x = x.clone()
+        x -= 0.25
+        x /= 0.5
+        x *= 3
+        x += 1
+        nn.functional.relu(x, inplace=True)
+        return self.net(x)
+
+
+def test_arithmetic_with_constants_in_place_or_not() -> None:
+    net, x = settled(Small()).double().eval(), picture(dtype=torch.float64)
+    one, two = (relevance(Request(camwidgets.wrap(Inside(net, way), input_size=16), x, 1)) for way in (False, True))
+    assert float(one.abs().max()) > 0
+    torch.testing.assert_close(one, two)
+    plain = relevance(Request(camwidgets.wrap(net, input_size=16), ((x - 0.25) / 0.5 * 3 + 1).relu(), 1))
+    torch.testing.assert_close(one, plain)

@@ -19,7 +19,7 @@ from ..classifiers.activations import activation_of
 from ..classifiers.checks import check_finite
 from ..classifiers.guards import undisturbed
 from .method import Method, Parameter, Request
-from .operations import trial_input
+from .operations import logits_out_of_place, trial_input
 from .passes import CPU_BATCH, GPU_BATCH, Passes, _halved
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Counted:
         self.request, self.total, self.done = request, total, 0
 
     def __call__(self, x: Tensor) -> Tensor:
-        logits = self.request.classifier.logits(x)
+        logits = logits_out_of_place(self.request.classifier, x)
         check_finite(logits.detach(), self.request.classifier.name)
         self.done += len(x)
         self.request.passes.counts.forward += len(x)
@@ -220,7 +220,7 @@ def summed_gradients(request: Request, make: Make, total: int) -> Tensor:
 def _gradients(request: Request, x: Tensor) -> Tensor:
     with _ready(request):
         x = x.detach().clone().requires_grad_()
-        logits = request.classifier.logits(x)
+        logits = logits_out_of_place(request.classifier, x)
         check_finite(logits.detach(), request.classifier.name)
         y = request.y(logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits)
         (found,) = torch.autograd.grad(y.sum(), x)

@@ -56,13 +56,24 @@ class Rewriting(TorchFunctionMode):
         self.known: dict[int, Tensor] = {}
         self.gates: set[int] = set()
         self.rectifiers: set[str] = set()
-        self._instead: dict[int, Tensor] = {}  # id of a tensor overwritten in place → what it holds now
+        # id of a tensor overwritten in place → (itself, so that the id stays its own; what it holds now)
+        self._instead: dict[int, tuple[Tensor, Tensor]] = {}
 
     def begin(self, x: Tensor) -> Tensor:
         """The leaf whose descendants are seen."""
         x = x.detach().clone().requires_grad_()
         self.known[id(x)] = x
         return x
+
+    def check(self, name: str, live: list[Tensor]) -> None:
+        """Refuse what has no rule because it cannot be seen, or works on a part of a tensor."""
+        if any(id(t) not in self.known for t in live):
+            raise NoRule(
+                f"{self.network} computes something before {name} that cannot be seen operation by operation "
+                f"(TorchScript, a custom autograd function)"
+            )
+        if name == "setitem":
+            raise NoRule(f"{self.network} writes into a part of a tensor, and there is no rule for that")
 
     def operate(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]) -> Any:
         """Run one operation on the tensors `live` that come from the input. `name`: without underscores."""
@@ -77,15 +88,10 @@ class Rewriting(TorchFunctionMode):
             return func(*args, **kwargs)
         called = getattr(func, "__name__", str(func))
         name = called.strip("_")
-        if any(id(t) not in self.known for t in live):
-            raise NoRule(
-                f"{self.network} computes something before {name} that cannot be seen operation by operation "
-                f"(TorchScript, a custom autograd function)"
-            )
+        self.check(name, live)
         if name == "copy" and isinstance(args[1], Tensor):
-            return self._keep(args[1], args[0])
-        if name == "setitem":
-            raise NoRule(f"{self.network} writes into a part of a tensor, and there is no rule for that")
+            same = args[1].shape == args[0].shape
+            return self._keep(args[1] if same else args[1].expand_as(args[0]), args[0])
         in_place = _works_in_place(called, args, kwargs)
         name = name[1:] if called.startswith("__i") and name in ("iadd", "imul", "isub", "idiv") else name
         run = _out_of_place(func) if in_place else func
@@ -105,7 +111,7 @@ class Rewriting(TorchFunctionMode):
         for tensor in _tensors(result):
             self.known[id(tensor)] = tensor
         if isinstance(overwritten, Tensor):
-            self._instead[id(overwritten)] = result
+            self._instead[id(overwritten)] = overwritten, result
         return result
 
     def _current(self, value: Any) -> Any:
@@ -113,8 +119,8 @@ class Rewriting(TorchFunctionMode):
         if not self._instead:
             return value
         if isinstance(value, Tensor):
-            while id(value) in self._instead and self._instead[id(value)] is not value:
-                value = self._instead[id(value)]
+            while id(value) in self._instead and self._instead[id(value)][1] is not value:
+                value = self._instead[id(value)][1]
             return value
         if isinstance(value, (list, tuple)) and type(value) in (list, tuple):
             return type(value)(self._current(one) for one in value)
@@ -134,6 +140,35 @@ class Rewriting(TorchFunctionMode):
         if id(logits) not in self.known:
             raise NoRule(f"{self.network} cannot be seen operation by operation (TorchScript, a compiled network)")
         return logits
+
+
+class _OutOfPlace(Rewriting):
+    """Nothing but that: every operation that works in place is run out of place."""
+
+    def check(self, name: str, live: list[Tensor]) -> None:
+        return
+
+    def operate(self, name: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], live: list[Tensor]) -> Any:
+        return func(*args, **kwargs)
+
+    def _keep(self, result: Any, overwritten: Any) -> Any:
+        super()._keep(result, overwritten)
+        self.known.clear()
+        return result
+
+
+def logits_out_of_place(classifier: Classifier, x: Tensor) -> Tensor:
+    """The N×C logits; gradients reach x also where the network works in place behind somebody's backward hook.
+
+    (Autograd refuses that: "Output 0 of BackwardHookFunction is a view and is being modified inplace".)
+    """
+    rewriting = _OutOfPlace(classifier.name)
+    try:
+        with rewriting:
+            logits = classifier.logits(x)
+        return rewriting._current(logits)  # type: ignore[no-any-return]
+    finally:
+        rewriting.forget()
 
 
 @contextmanager
