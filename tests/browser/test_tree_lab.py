@@ -183,6 +183,8 @@ def alone(file: Path, count: int, browser: Browser) -> None:
     closed.first.click()
     expect(nodes).to_have_count(count + 3)
     expect(page.locator("#facts h3")).to_contain_text("channel")
+    expect(page.locator("#facts .cw-tree-tile img").last).to_be_visible()  # on screen when saved: looked into
+    assert colours(shown_pixels(page.locator("#facts .cw-tree-tile img").last)) > 10
     page.locator("#canvas .node[aria-selected=true]").focus()
     page.keyboard.press("Enter")
     expect(nodes).to_have_count(count)
@@ -243,6 +245,40 @@ def test_dark_theme_and_reload(tree: Tree) -> None:
     assert again.images() == len(before)
     assert colours(shown_pixels(again.root.locator(".cw-tree-frame").first)) > 1000
     again.expand(before[0])
+
+
+def test_what_a_channel_sees_and_a_narrow_page(tree: Tree) -> None:
+    tree.click(4)
+    title = tree.side.locator("h3")
+    expect(title).to_contain_text("S4 channel")
+    sees = tree.side.locator(".cw-tree-sees")
+    expect(sees.locator(".cw-tree-tile img")).to_have_count(2, timeout=30_000)
+    guided = sees.locator(".cw-tree-tile img").last
+    guided.scroll_into_view_if_needed()
+    assert colours(shown_pixels(guided)) > 50
+    assert "14" in tree.python("print(explorer.tree.stages['S4'].size)")
+    expect(sees.locator(".cw-tree-bars")).to_contain_text("196 positions")
+    sees.get_by_role("button", name="Index the built-in pictures").click()
+    expect(sees.locator(".cw-tree-patches img")).to_have_count(5, timeout=60_000)
+    assert sees.locator(".cw-tree-patches img").first.evaluate("image => image.naturalWidth") > 40
+    said = sees.locator(".cw-tree-patches figcaption").nth(1).inner_text()
+    known = "n = explorer.tree.node(4); print(f'{explorer.index.top(n.tap, n.channel)[0].response:.3g}')"
+    assert said == tree.python(known)
+    tree.root.locator(".cw-tree-frame").first.focus()
+    tree.page.keyboard.press("?")
+    tops = "list => [...list.children].map(c => c.getBoundingClientRect().top)"
+    keys = tree.root.locator("dl.cw-keys").evaluate(tops)
+    assert keys[::2] == keys[1::2]  # each key beside its words
+    assert len(set(keys)) == len(keys) // 2
+    tree.page.keyboard.press("Escape")
+    tree.page.set_viewport_size({"width": 900, "height": 1200})
+    frame, side = tree.root.locator(".cw-tree-frame").first, tree.side
+    tree.page.wait_for_function(
+        "([a, b]) => a.getBoundingClientRect().bottom <= b.getBoundingClientRect().top",
+        arg=[frame.element_handle(), side.element_handle()],
+    )
+    assert side.evaluate("node => node.scrollWidth <= node.clientWidth + 1")
+    tree.lab.screenshot("tree-narrow", tree.root)
 
 
 def test_a_second_class_is_taken_apart_below(tree: Tree) -> None:
