@@ -94,6 +94,12 @@ def test_the_toy_net_keeps_its_promise() -> None:
     assert share_right("toy", world.replace(context="swap")) >= recorded["context swapped"] - 0.03
 
 
+def test_the_transformer_keeps_its_promise() -> None:
+    recorded = toy_card("toy-vit")["accuracy"]["held-out"]
+    assert recorded >= 0.97
+    assert share_right("toy-vit", ToyWorld(seed=FRESH, n=150)) >= recorded - 0.03
+
+
 def test_the_shortcut_learner_believes_the_context() -> None:
     recorded = toy_card("toy-shortcut")["accuracy"]
     world = ToyWorld(seed=FRESH, n=150, context_strength=1.0)
@@ -153,10 +159,10 @@ def test_stage_three_points_at_the_defect() -> None:
     assert np.mean(hits) > 0.8
 
 
-@pytest.mark.parametrize("name", ["toy", "defects"])
+@pytest.mark.parametrize("name", ["toy", "defects", "toy-vit"])
 def test_folding_the_normalisation_changes_nothing(name: str) -> None:
     torch.manual_seed(0)
-    trained, size = build(name, norm=True), 64
+    trained, size = build(name, norm=True), 96 if name == "toy-vit" else 64
     for module in trained.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)

@@ -160,8 +160,8 @@ def needs_transformer(classifier: Classifier, title: str, wanted: str = "a trans
         return f"{title} needs {wanted}; {classifier.name} has no attention"
     if not all(one.whole and one.tap.tokens == classifier.attentions[0].tap.tokens for one in classifier.attentions):
         return (
-            f"{title} needs {wanted} whose attention sees all tokens at once; that of {classifier.name} works within "
-            f"windows or at several resolutions. Grad-CAM and LayerCAM serve it"
+            f"{title} needs {wanted} whose attention sees all tokens at once; that of {classifier.name} does not in "
+            f"every block (windows, or several resolutions). Grad-CAM and LayerCAM serve it"
         )
     return None
 
