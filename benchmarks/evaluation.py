@@ -22,6 +22,7 @@ from torch import Tensor
 
 import camwidgets
 from camwidgets.datasets import Items, open_dataset
+from camwidgets.evaluation.layout import cell
 
 from .pictures import DEFAULT_FOLDER
 from .tables import text
@@ -41,7 +42,7 @@ def ours(classifier: camwidgets.Classifier, items: Items) -> Found:
             progress=False,
         )  # fmt: skip
     table = report.table()
-    return {name: (table.loc[name, "average-drop"], table.loc[name, "increase"]) for name in METHODS}
+    return {name: (cell(table, name, "average-drop"), cell(table, name, "increase")) for name in METHODS}
 
 
 def batches(classifier: camwidgets.Classifier, items: Items, size: int) -> Any:

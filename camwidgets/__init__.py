@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from .evaluation import Report, evaluate, measures
     from .evidence import Evidence, Recording, capture, record
     from .explanation import Explanation, explain
-    from .investigate import attack, failures
+    from .investigate.adversarial import attack
+    from .investigate.failures import failures
     from .maps import methods
     from .widgets import CamExplorer, MethodComparison, TreeExplorer
 

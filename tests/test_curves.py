@@ -160,7 +160,8 @@ def test_average_drop_agrees_with_torchcam() -> None:
 
             return nullcontext()
 
-    metric = ClassificationMetric(Extractor(), lambda logits: logits.softmax(-1))
+    extractor: Any = Extractor()
+    metric = ClassificationMetric(extractor, lambda logits: logits.softmax(-1))
     metric.update(inputs)
     expected = metric.summary()
     for x, values in zip(inputs, maps, strict=True):

@@ -111,7 +111,7 @@ def test_no_method_keeps_what_it_used(name: str) -> None:
     """Hooks on a graph refer back to tensors by ways that Python's collector cannot see: measured, not counted."""
     method = camwidgets.methods()[name]
     classifier = camwidgets.load("toy-vit" if "transformer" in method.needs else "toy")
-    few = {"rise": {"masks": 20}, "smoothgrad": {"samples": 3}, "integrated-gradients": {"steps": 3}}.get(name, {})
+    few: Any = {"rise": {"masks": 20}, "smoothgrad": {"samples": 3}, "integrated-gradients": {"steps": 3}}.get(name, {})
     inputs = torch.randn(4, 3, 96, 96, generator=torch.Generator().manual_seed(0))
     grown = growth(lambda i: camwidgets.explain(classifier, inputs[i % 4 : i % 4 + 1], name, **few), warm=5, rounds=10)
     assert grown < 20, "MB; one graph of this network takes 4"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from .report import Report
 
 MOST_FIGURES = 12
@@ -33,13 +36,13 @@ def as_text(report: Report) -> str:
     cost = report.cost()
     for method in report.methods:
         cells = [
-            f"{_number(middle.loc[method, name])} [{_number(low.loc[method, name])}, {_number(high.loc[method, name])}]"
+            "{} [{}, {}]".format(*(_number(cell(frame, method, name)) for frame in (middle, low, high)))
             for name in report.results
         ]
-        passes = cost.loc[method, "forward"] + cost.loc[method, "backward"]
-        rows.append([method, *cells, f"{cost.loc[method, 'seconds']:.3f}", f"{passes:.0f}"])
+        passes = cell(cost, method, "forward") + cell(cost, method, "backward")
+        rows.append([method, *cells, f"{cell(cost, method, 'seconds'):.3f}", f"{passes:.0f}"])
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([_headline(report), "", *lines, "", *_troubles(report)]).rstrip()
 
 
@@ -59,12 +62,13 @@ def as_html_table(report: Report) -> str:
     cost = report.cost()
     for method in report.methods:
         cells = "".join(
-            _cell(middle.loc[method, name], low.loc[method, name], high.loc[method, name], leading[name] == method)
+            _cell(*(cell(frame, method, name) for frame in (middle, low, high)), leads=leading[name] == method)
             for name in report.results
         )
-        passes = cost.loc[method, "forward"] + cost.loc[method, "backward"]
+        passes = cell(cost, method, "forward") + cell(cost, method, "backward")
         rows.append(
-            f"<tr><td>{escape(method)}</td>{cells}<td>{cost.loc[method, 'seconds']:.3f}</td><td>{passes:.0f}</td></tr>"
+            f"<tr><td>{escape(method)}</td>{cells}<td>{cell(cost, method, 'seconds'):.3f}</td>"
+            f"<td>{passes:.0f}</td></tr>"
         )
     troubles = "".join(f"<li>{escape(line)}</li>" for line in _troubles(report))
     return (
@@ -76,7 +80,7 @@ def as_html_table(report: Report) -> str:
     )
 
 
-def _cell(value: float, low: float, high: float, leads: bool) -> str:
+def _cell(value: float, low: float, high: float, *, leads: bool) -> str:
     number = f"<b>{_number(value)}</b>" if leads else _number(value)
     return f'<td>{number}<br><span class="cw-range">{_number(low)} … {_number(high)}</span></td>'
 
@@ -116,9 +120,15 @@ def _headline(report: Report) -> str:
 def _troubles(report: Report) -> list[str]:
     lines = [f"skipped {item}: {reason}" for item, reason in list(report.skipped.items())[:10]]
     lines += [f"… {len(report.skipped) - 10} more skipped"] if len(report.skipped) > 10 else []
-    errors = report.errors.groupby(["method", "error"], sort=False).size()
+    errors = Counter((row["method"], row["error"]) for row in report.rows if row["error"])
     lines += [f"{method} failed on {count} pictures and tests: {error}" for (method, error), count in errors.items()]
     return lines
+
+
+def cell(frame: pd.DataFrame, row: str, column: str) -> float:
+    """One number of a table."""
+    value: Any = frame.at[row, column]
+    return float(value)
 
 
 def _number(value: float) -> str:

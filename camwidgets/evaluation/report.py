@@ -177,11 +177,12 @@ class Report:
     def figure(self, result: str | None = None) -> go.Figure:
         """Each method's number with its interval, best first; the first result if none is named."""
         from ..figures.report import ranking
+        from .layout import cell
 
         name = result or next(iter(self.results))
         about = self._result(name)[1]
         (low, high), middle = self.intervals([name]), self.table([name])
-        lines = [(m, middle.loc[m, name], low.loc[m, name], high.loc[m, name]) for m in self.methods]
+        lines = [(m, cell(middle, m, name), cell(low, m, name), cell(high, m, name)) for m in self.methods]
         return ranking(lines, about.title, about.arrow, about.better, self.pictures)
 
     def to_frame(self) -> pd.DataFrame:
