@@ -26,7 +26,9 @@ from camwidgets.evaluation.report import Report
 from camwidgets.evaluation.results import Results
 
 METHODS = ["layercam", "gradcam", "centre", "whole", "random"]
-TESTS: dict[str, dict[str, Any]] = {"energy": {}, "pointing": {}, "localisation": {}, "segmentation": {}, "best-iou": {}}
+TESTS: dict[str, dict[str, Any]] = {
+    name: {} for name in ("energy", "pointing", "localisation", "segmentation", "best-iou")
+}
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +58,8 @@ def test_every_method_and_test_has_its_number(report: Report) -> None:
 
 
 def test_the_numbers_are_those_of_the_functions(report: Report, toy: camwidgets.Classifier, world: Items) -> None:
-    from camwidgets.evaluation.view import seen
-
     from camwidgets.evaluation.location import energy_inside, within
+    from camwidgets.evaluation.view import seen
 
     expected = []
     for item in world:
