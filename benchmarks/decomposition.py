@@ -82,9 +82,9 @@ def attribution_graph(classifier: Classifier, x: torch.Tensor, tree: Decompositi
     It is a graph of channels, each conditioned on the whole channel above it, ours a tree of single features.
     """
     try:
-        from crp.attribution import AttributionGraph, CondAttribution
-        from crp.concepts import ChannelConcept
-        from crp.graph import trace_model_graph
+        from crp.attribution import AttributionGraph, CondAttribution  # type: ignore[import-not-found, unused-ignore]
+        from crp.concepts import ChannelConcept  # type: ignore[import-not-found, unused-ignore]
+        from crp.graph import trace_model_graph  # type: ignore[import-not-found, unused-ignore]
         from zennit.canonizers import SequentialMergeBatchNorm
         from zennit.composites import EpsilonPlusFlat
     except ImportError:

@@ -29,6 +29,7 @@ function renderHead(model, el) {
   ];
   view.node.addEventListener("keydown", (event) => { if (event.key === "Escape") view.keys.close(); });
   el.treeHelp = view.help;
+  el.treeClose = view.keys.close;
   return () => ends.forEach((end) => end());
 }
 
@@ -53,7 +54,8 @@ function renderSide(model, el) {
         model.set("room", width);
         model.save_changes();
       },
-      help: () => [...root.querySelectorAll(".cw-tree-head")].map((node) => node.parentElement).find((node) => node.treeHelp)?.treeHelp(),
+      close: () => headOf(root)?.treeClose(),
+      help: () => headOf(root)?.treeHelp(),
     });
     root.treePlot = plot;
   }, 50);
@@ -61,6 +63,7 @@ function renderSide(model, el) {
 }
 
 const rootOf = (el) => el.closest(".cw-tree");
+const headOf = (root) => [...root.querySelectorAll(".cw-tree-head")].map((node) => node.parentElement).find((node) => node.treeHelp);
 
 /** Tells Python whether the page is dark, and its background: Plotly's drawing has no style sheet. */
 function watchTheme(model, node) {

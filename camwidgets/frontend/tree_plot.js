@@ -72,6 +72,7 @@ export function watchPlot(root, act) {
       ArrowLeft: "left", ArrowRight: "right", ArrowUp: "up", ArrowDown: "down", Enter: "toggle", Delete: "flip", Backspace: "flip",
     };
     if (event.key === "?") act.help();
+    else if (event.key === "Escape") act.close();
     else if (event.key in acts) act.send({ kind: "do", what: acts[event.key] });
     else return;
     event.preventDefault();

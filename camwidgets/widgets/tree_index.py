@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .tree_sight import PATCHES, problem_state, sight_state
 from .tree_work import Shown
 from .worker import Superseded, Ticket, Worker
 
+GRACE = 0.12  # s that the browser gets to draw the tree in, before the machine is busy with something else
 KEPT = 64  # nodes whose sight is kept: a click back shows it at once
 SCENES = 300  # of the toy world or of textures, for the networks that know nothing else
 
@@ -128,6 +130,9 @@ class TreeIndexing(TreeAsking):
         elif node.id in shown.sights:
             state = shown.sights[node.id]
         else:
+            if self.side.room:  # a page is looking on: it draws the tree first
+                time.sleep(GRACE)
+                ticket.check()
             try:
                 state = sight_of(shown, node.id, self._index)
             except (ValueError, RuntimeError, MemoryError) as error:

@@ -22,7 +22,7 @@ from tests.explorer_nets import photo, small
 def made() -> tuple[dict[str, Any], dict[str, Any]]:
     """State and sight of node 4 of a small tree."""
     tree = camwidgets.decompose(small(), photo(1), depth=3)
-    want = Want("one", tree.target, 3, 2, False, "for", True, "zero", opened=(0,), selected=4)  # type: ignore[arg-type]
+    want = Want("one", tree.target, 3, 2, False, "for", True, "zero", opened=(0,), selected=4)
     index = DatasetIndex(small(), [photo(i) for i in range(8)], "eight pictures")
     index.build()
     shown = Shown(want, tree, [], 2)

@@ -270,7 +270,9 @@ def test_what_a_channel_sees_and_a_narrow_page(tree: Tree) -> None:
     keys = tree.root.locator("dl.cw-keys").evaluate(tops)
     assert keys[::2] == keys[1::2]  # each key beside its words
     assert len(set(keys)) == len(keys) // 2
+    tree.root.locator(".cw-tree-frame").first.focus()
     tree.page.keyboard.press("Escape")
+    expect(tree.root.locator("dl.cw-keys").first).to_be_hidden()
     tree.page.set_viewport_size({"width": 900, "height": 1200})
     frame, side = tree.root.locator(".cw-tree-frame").first, tree.side
     tree.page.wait_for_function(
