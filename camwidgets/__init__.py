@@ -65,7 +65,7 @@ _HOMES = {
 }
 _MODULES = (
     "samples", "maps", "figures", "classifiers", "evidence", "decomposition", "evaluation", "investigate", "widgets",
-    "datasets",
+    "datasets", "settings",
 )  # fmt: skip
 
 __all__ = [

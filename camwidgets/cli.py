@@ -1,4 +1,4 @@
-"""The command line: ``camwidgets lab | explain | methods | doctor``.
+"""The command line: ``camwidgets lab | explain | methods | evaluate | doctor``.
 
 Heavy imports (torch, JupyterLab) stay inside the commands, so that ``--help`` answers at once.
 """
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
+
+from camwidgets.cli_evaluate import evaluate
 
 if TYPE_CHECKING:
     from camwidgets.batch import Settings
@@ -46,6 +48,9 @@ def _print_version(wanted: bool) -> None:
 
         typer.echo(f"camwidgets {version('camwidgets')}")
         raise typer.Exit
+
+
+app.command()(evaluate)
 
 
 @app.callback()

@@ -24,6 +24,8 @@ def gap_linear(classifier: Classifier) -> Tensor | None:
         pooled = recording.activations[tap].mean((2, 3)).double()
         logits = recording.logits.double()
     for weight, bias in _linear_layers(classifier.module, tap.channels, logits.shape[1]):
+        if not bool(weight.any()):
+            continue  # a head that was never trained, all zero, would "explain" its equally empty logits
         predicted = pooled @ weight.double().T + bias.double()
         if torch.allclose(predicted, logits, rtol=1e-3, atol=1e-3 * float(logits.abs().max())):
             return weight

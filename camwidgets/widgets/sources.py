@@ -193,12 +193,11 @@ def embedded() -> list[str]:
 
 @cache
 def torchvision_sizes() -> dict[str, float]:
-    """torchvision's convolutional classifiers → size of their weights in MB."""
+    """torchvision's classifiers → size of their weights in MB."""
     import torchvision
 
     names = torchvision.models.list_models(module=torchvision.models)
-    convolutional = [name for name in names if not name.startswith(("vit", "swin", "maxvit"))]
-    return {name: float(_published(name).meta.get("_file_size", 0)) for name in convolutional}
+    return {name: float(_published(name).meta.get("_file_size", 0)) for name in names}
 
 
 def cached(name: str) -> bool:

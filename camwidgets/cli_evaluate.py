@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from .report import Report
+    from camwidgets.evaluation import Report
 
 METHODS = ("layercam", "gradcam", "gradcam++", "xgradcam", "centre", "random")
 FLAGS = {"enhance": True}

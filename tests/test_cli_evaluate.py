@@ -1,0 +1,65 @@
+"""``camwidgets evaluate``: what is asked on the command line, and what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from camwidgets.cli import app
+from camwidgets.cli_evaluate import parsed
+from camwidgets.evaluation import Report
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+def test_a_table_and_files(tmp_path: Path) -> None:
+    given = ["toyworld", "--model", "toy", "--limit", 4, "--test", "energy", "--test", "insertion-deletion:steps=4"]
+    kept = ["--results", tmp_path / "r.sqlite", "--csv", tmp_path / "r.csv", "--html", tmp_path / "r.html"]
+    done = run(*given, "--method", "layercam:stages=S4+S5,gradient=signed", "--method", "centre", *kept)
+    assert done.exit_code == 0, done.output
+    assert "4 of 4 pictures" in done.output
+    assert "energy ↑" in done.output
+    assert "LayerCAM · gradient=signed · S5+S4" in done.output
+    assert len(pd.read_csv(tmp_path / "r.csv")) == 4 * 2 * 4
+    assert "<h1>" in (tmp_path / "r.html").read_text("utf-8")
+    report = Report.open(tmp_path / "r.sqlite")
+    assert report.run.request["methods"]["LayerCAM · gradient=signed · S5+S4"]["stages"] == ["S4", "S5"]
+    assert report.run.request["tests"]["insertion-deletion"] == {"steps": 4}
+
+
+def test_mosaics(tmp_path: Path) -> None:
+    done = run("toyworld", "--model", "toy", "--mosaics", 1, "--test", "energy", "--method", "whole")
+    assert done.exit_code == 0, done.output
+    assert "0.250" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["nowhere"], "nowhere"),
+        (["toyworld", "--model", "toy", "--method", "layercm"], "unknown method 'layercm'"),
+        (["toyworld", "--model", "toy", "--method", "rise:mask=3"], "did you mean 'masks'"),
+        (["toyworld", "--model", "toy", "--method", "rise:3"], "'3' in 'rise:3' is not of the form name=value"),
+        (["toyworld", "--model", "toy", "--test", "energi"], "unknown test 'energi'"),
+        (["toyworld", "--model", "toi"], "toi"),
+        (["toyworld", "--model", "toy", "--results", "/nowhere/at/all.sqlite"], "there is no folder"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: list[str], sentence: str) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 1
+    assert sentence in done.output
+    assert "Traceback" not in done.output
+
+
+def test_options_of_methods() -> None:
+    assert parsed("rise:masks=500,keep=0.25,enhance") == {
+        "method": "rise", "masks": 500, "keep": 0.25, "enhance": True,
+    }  # fmt: skip
+    assert parsed("scorecam:weights=difference,enhance=false")["enhance"] is False
