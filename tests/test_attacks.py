@@ -22,6 +22,7 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.figures.investigate import peaks_figure, sweep_figure
 from camwidgets.investigate import MeanPeaks, PixelModel, PixelSpace, attack, mean_peaks, peaks, sweep
 from camwidgets.investigate.attacks import Ball, Steps, fgsm, pgd
+from camwidgets.investigate.peaks import peak_responses
 from tests.nets import Small, settled, state
 
 LITE0 = (127 / 255, 128 / 255)
@@ -308,6 +309,16 @@ def test_peaks_by_hand() -> None:
         peaks(found, top=0)
 
 
+def test_peaks_of_a_clipped_stage_are_read_before_the_clip() -> None:
+    classifier, cat = camwidgets.load("efficientnet_lite0"), camwidgets.samples.picture("cat")
+    evidence = camwidgets.capture(classifier, cat, taps="S5")
+    found = peak_responses(evidence, "S5")
+    A = evidence.at("S5")[0][0].amax((1, 2))
+    assert float(A.max()) == 6
+    assert float(found.max()) > 6.5
+    assert torch.allclose(found.clamp(max=6), A, atol=1e-5)
+
+
 def test_mean_peaks_of_the_toy_world_true_falls_and_wrong_rises() -> None:
     told: list[tuple[int, int]] = []
     found = mean_peaks(
@@ -381,3 +392,18 @@ def test_pgd_breaks_lite0_on_photographs(photographs: Path) -> None:
     assert sum(found.success[i] for i in right) >= 0.95 * len(right)
 
 
+
+
+def test_the_benchmark_counts_what_attack_says(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import adversarial
+
+    classifier, data = camwidgets.load("toy"), adversarial.pairs("toy", 6, Path())
+    row = adversarial.rate("ours", classifier, data, 16 / 255, steps=4)
+    found = attack(classifier, [p for p, _ in data], [y for _, y in data], 16 / 255, steps=4)
+    right = [found.before[i][0].index == y for i, (_, y) in enumerate(data)]
+    broken = sum(r and s for r, s in zip(right, found.success, strict=True))
+    assert (row["right"], row["broken"]) == (str(sum(right)), str(broken))
+    assert adversarial.main(["--networks", "toy", "--pictures", "6", "--steps", "3", "--eps", "16"]) == 0
+    told = capsys.readouterr().out
+    assert "FGSM" in told
+    assert told.count("wrong") == 4

@@ -206,3 +206,12 @@ def test_items_without_masks() -> None:
         object_of(object())
     with pytest.raises(TypeError, match="knows no masks"):
         contexts_of(ToyWorld(seed=0, n=2))
+
+
+def test_the_benchmark_prints_the_planted_contexts(capsys: pytest.CaptureFixture[str]) -> None:
+    from benchmarks import context
+
+    assert context.main(["--networks", "toy-shortcut", "--scenes", "20"]) == 0
+    told = capsys.readouterr().out
+    assert "the planted context is named for" in told
+    assert all(home in told for home in HOME.values())

@@ -16,7 +16,7 @@ from ..images import ImageSource
 from .attacks import METHODS, AttackFunction, Ball, Steps, checked_result, fgsm, pgd
 from .pixels import PixelModel, PixelSpace
 
-BATCH = 16  # pictures attacked together
+BATCH = 8  # pictures attacked together: a pass with its graph takes some 100 MB a picture
 SHOWN = 5  # classes of a prediction
 
 
@@ -115,7 +115,7 @@ def attack(
             foolbox.PyTorchModel(model, bounds=(0, 1)), x, y, epsilons=e)[1])
         attack(net, picture, eps=e, method=lambda model, x, y: torch.from_numpy(
             art.attacks.evasion.ProjectedGradientDescent(art.estimators.classification.PyTorchClassifier(
-                model, torch.nn.CrossEntropyLoss(), x.shape[1:], classes, clip_values=(0, 1)), eps=e)
+                model, torch.nn.CrossEntropyLoss(), x.shape[1:], classes, clip_values=(0, 1)), eps=e, eps_step=e / 4)
             .generate(x.numpy(), y.numpy())))
     """
     walk = Steps(steps, step_size, restarts, True, seed)

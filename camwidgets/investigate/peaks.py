@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier, Target
+from ..decomposition.segment import read_before
 from ..decomposition.sets import Progress
-from ..evidence import capture
+from ..evidence import Evidence, capture
 from .adversarial import BATCH, Attack, attack
 from .samples import samples_of
 
@@ -22,13 +23,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Peaks:
-    """Peak responses max_yx F_k of two classes' top channels, before and after an attack ([000] figure 5.12 b).
+    """Peak responses of two classes' top channels, before and after an attack ([000] figure 5.12 b).
+
+    A peak response is max_yx F_k; where an activation clips (ReLU6), F is the value before the clip, never below 0.
 
     Attributes:
         stage, tap: where. true, wrong: class indices. true_label, wrong_label.
         true_channels: the true class' top channels in the clean picture. wrong_channels: the wrong class' top channels
             in the attacked picture. Each is thus chosen where its class was decided for, as in the thesis; part of a
-            fall or rise is that choice, which is why `wrong_before` and its like of the other picture are all here.
+            fall or rise is that choice: whatever is chosen for being large in one picture is smaller in another.
         true_clean, true_attacked, wrong_clean, wrong_attacked: a response for each channel.
     """
 
@@ -86,11 +89,22 @@ def peaks(found: Attack, i: int = 0, *, wrong: Target = None, top: int = 4, stag
     for one in (clean, attacked):
         A, g = one.at(name)
         chosen.append((A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)[:top])
-    F = [one.at(name)[0][0].amax((1, 2)) for one in (clean, attacked)]
+    F = [peak_responses(one, name) for one in (clean, attacked)]
     responses = [tuple(map(float, F[j][k])) for k in chosen for j in (0, 1)]
     labels = classifier.labels
     ks = [tuple(map(int, k)) for k in chosen]
     return Peaks(next(iter(clean.stages)), str(tap), true, other, labels[true], labels[other], *ks, *responses)
+
+
+def peak_responses(evidence: Evidence, name: str) -> Tensor:
+    """K peak responses max_yx F_k of one picture at a stage.
+
+    Of an activation that clips (ReLU6), F is max(0, value before it): at 6 every strong channel would look the same.
+    """
+    tap = evidence.stages[next(s for s, t in evidence.stages.items() if name in (s, t))]
+    before = read_before(evidence.classifier, evidence.x, [tap]).get(tap) if tap.clipped else None
+    A = evidence.at(name)[0][0] if before is None else before.clamp(min=0)
+    return A.amax((1, 2))
 
 
 @dataclass(frozen=True)

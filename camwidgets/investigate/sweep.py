@@ -16,6 +16,7 @@ from ..evidence import Evidence, capture
 from ..images import ImageSource
 from ..maps.gradient import layercam
 from .adversarial import Attack, attack
+from .peaks import peak_responses
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +30,7 @@ class Frame:
 
     Attributes:
         eps: ε. attack: the attacked picture. predictions: the top 5 there. probability: of the class in question.
-        peaks: each followed channel's peak response max_yx F_k. ranks: each one's rank (1 = strongest) in the class'
+        peaks: each followed channel's peak response (see `Peaks`). ranks: each one's rank (1 = strongest) in the class'
             own contributions. maps: stage → h×w LayerCAM map of the class in question, never negative, raw.
         tree: decomposition of the decision at this ε (its top class), or None.
     """
@@ -143,7 +144,7 @@ def sweep(
 def _frame(found: Attack, true: int, stage: str, channels: tuple[int, ...], trees: int | None) -> Frame:
     classifier, x = found.classifier, found.adversarial
     evidence = capture(classifier, x, true)
-    A, _ = evidence.at(stage)
+    F = peak_responses(evidence, stage)
     rank = _order(evidence, stage).argsort()
     tree = None
     if trees is not None:
@@ -152,7 +153,7 @@ def _frame(found: Attack, true: int, stage: str, channels: tuple[int, ...], tree
     maps = {name: layercam(*(t[0] for t in evidence.at(name))).float().cpu().numpy() for name in evidence.stages}
     return Frame(
         found.eps, found, found.after[0], float(evidence.probabilities[0, true]),
-        tuple(float(A[0, k].max()) for k in channels), tuple(int(rank[k]) + 1 for k in channels), maps, tree,
+        tuple(float(F[k]) for k in channels), tuple(int(rank[k]) + 1 for k in channels), maps, tree,
     )  # fmt: skip
 
 
