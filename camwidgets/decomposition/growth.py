@@ -26,8 +26,19 @@ def check(top: int, depth: int | None, sign: str) -> None:
     choose("sign", sign, SIGNS)
 
 
+def check_spatial(name: str, stages: dict[str, Tap]) -> None:
+    """Raise a ValueError for stages that hold a transformer's tokens."""
+    fed = [tap for tap in stages.values() if tap.layout == "tokens"]
+    if fed:
+        raise ValueError(
+            f"gAP trees need spatial stages of rectified activations; the stages of {name} are the tokens of a "
+            f"transformer ({str(fed[-1])!r}), for which maps exist but no tree"
+        )
+
+
 def grow(evidence: Evidence, stages: dict[str, Tap], how: How, depth: int | None) -> Decomposition:
     """The whole tree, level by level."""
+    check_spatial(evidence.classifier.name, stages)
     tree = Decomposition(evidence, stages, how, about(evidence))
     plant(tree)
     names = list(stages)[::-1]

@@ -281,16 +281,11 @@ def decompose(
         >>> [node.stage for node in tree.children(tree.root)]
         ['S5', 'S5', 'S5']
     """
-    from .growth import check, grow
+    from .growth import check, check_spatial, grow
 
     check(top, depth, sign)
     stages = classifier.select(taps)
-    fed = [tap for tap in stages.values() if tap.layout == "tokens"]
-    if fed:
-        raise ValueError(
-            f"gAP trees need spatial stages of rectified activations; the stages of {classifier.name} are the tokens "
-            f"of a transformer ({str(fed[-1])!r}), for which maps exist but no tree"
-        )
+    check_spatial(classifier.name, stages)
     order = {tap: i for i, tap in enumerate(classifier.taps)}
     stages = dict(sorted(stages.items(), key=lambda item: order[item[1]]))
     evidence = capture(classifier, image, target, list(stages))
