@@ -222,6 +222,18 @@ def test_a_member_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:
         open_bundle(path)
 
 
+def test_a_tree_that_is_none_is_told(tmp_path: Path) -> None:
+    npz = io.BytesIO()
+    np.savez(npz, a=np.eye(2))
+    for text in (b"{}", b'{"format": 1}', b"[]", b"{"):
+        files = {"trees/t/tree.json": text, "trees/t/tree.npz": npz.getvalue()}
+        found = open_bundle(forged(tmp_path / "t.zip", files))
+        with pytest.raises(ValueError, match=r"cannot be read|has format|Expecting"):
+            found.tree("t")
+
+
 def test_a_picture_that_is_none_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="picture"):
+        open_bundle(forged(tmp_path / "y.zip", {"trees/t/picture.png": b"GIF89a"}))
     with pytest.raises(ValueError, match="picture"):
         open_bundle(forged(tmp_path / "x.zip", {"pictures/a.png": b"<svg onload=alert(1)>"}))

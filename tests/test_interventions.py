@@ -196,6 +196,9 @@ def test_a_log_is_replayed_to_the_bit(tmp_path: object) -> None:
     assert json.loads(json.dumps(again.to_json())) == log
     with pytest.raises(ValueError, match="the log is of another picture"):
         Edits.replay(classifier, photo(1), log)
+    for bad in ({"kind": "paint"}, {"kind": "blur", "region": [], "options": {}}, "paint"):
+        with pytest.raises(ValueError, match=r"change 1 of the log cannot be read|blur needs a region"):
+            Edits.replay(classifier, photo(), log | {"edits": [bad]})
     with pytest.raises(ValueError, match="has format 9; this version reads 1"):
         Edits.replay(classifier, photo(), log | {"format": 9})
 

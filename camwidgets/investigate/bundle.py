@@ -64,8 +64,10 @@ class Bundle:
                 content = self.files.get(f"trees/{name}/{file}")
                 if content is not None:
                     (Path(folder) / file).write_bytes(content)
-            read_arrays(self.files.get(f"trees/{name}/tree.npz", b""), f"trees/{name}/tree.npz")  # checks, before
-            return Decomposition.load(folder, classifier)
+            try:
+                return Decomposition.load(folder, classifier)
+            except (KeyError, TypeError, AttributeError, OSError) as error:
+                raise ValueError(f"the tree {name!r} of the bundle cannot be read: {error!r}") from error
 
 
 def save_bundle(
@@ -133,8 +135,10 @@ def open_bundle(path: str | Path) -> Bundle:
             maps[rest.removesuffix(".npz")] = read_arrays(content, name)["values"]
         elif room == "pages":
             pages[rest.removesuffix(".html")] = content.decode("utf-8")
-        elif name.endswith(".npz"):
+        elif name.endswith(".npz"):  # of a tree: checked here, read when it is asked for
             read_arrays(content, name)
+        elif name.endswith(".png"):
+            open_image(content)
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     made_by = str(manifest.get("camwidgets", ""))
     return Bundle(manifest["config"], pictures, maps, pages, digest, made_by, files)

@@ -30,7 +30,8 @@ class Edit:
         """The changed picture; the given one is left as it is."""
         if self.kind == "paste":
             return retouch.paste(picture, self.options["patch"], self.options["x"], self.options["y"])
-        assert self.region is not None
+        if self.region is None:
+            raise ValueError(f"{self.kind} needs a region of the picture")
         mask = self.region.mask((picture.shape[0], picture.shape[1]))
         if self.kind == "paint":
             return retouch.paint(picture, mask, self.options.get("colour"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -212,9 +211,9 @@ class Edits:
                 f"the log is of another picture: {log['picture_sha256'][:12]}…, not {found[:12]}… (as "
                 f"{classifier.name} sees it)"
             )
-        return edits._all(Edit.from_json(one) for one in log["edits"])
-
-    def _all(self, edits: Iterable[Edit]) -> Edits:
-        for edit in edits:
-            self.do(edit)
-        return self
+        for i, one in enumerate(log["edits"], 1):
+            try:
+                edits.do(Edit.from_json(one))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise ValueError(f"change {i} of the log cannot be read: {error!r}") from error
+        return edits
