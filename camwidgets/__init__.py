@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .investigate.adversarial import attack
     from .investigate.failures import failures
     from .maps import methods
-    from .widgets import CamExplorer, MethodComparison, TreeExplorer
+    from .widgets import Benchmark, CamExplorer, MethodComparison, TreeExplorer
 
 __version__ = "0.1.0"
 
@@ -59,6 +59,7 @@ _HOMES = {
     "attack": "investigate.adversarial",
     "failures": "investigate.failures",
     "methods": "maps",
+    "Benchmark": "widgets",
     "CamExplorer": "widgets",
     "MethodComparison": "widgets",
     "TreeExplorer": "widgets",
@@ -69,6 +70,7 @@ _MODULES = (
 )  # fmt: skip
 
 __all__ = [
+    "Benchmark",
     "CamExplorer",
     "Classifier",
     "Decomposition",
