@@ -235,7 +235,7 @@ class Queue(Board):
         cell = task.cell
         return cell.attempt == task.attempt and self._all.get(cell.id) is cell and cell in self._shown
 
-    def _still(self, task: Task, ticket: Ticket) -> None:
+    def _insist(self, task: Task, ticket: Ticket) -> None:
         """Raise when nobody waits for this attempt any more."""
         with self._worker.lock:
             ticket.check()
@@ -248,7 +248,7 @@ class Queue(Board):
                 if not ticket.dropped and self._wanted(task):
                     self._progress = {"cell": task.cell.id, "what": task.kind, "share": share, "text": text}
 
-        return Pace(partial(self._still, task, ticket), tell, patience, skip)
+        return Pace(partial(self._insist, task, ticket), tell, patience, skip)
 
     def _settle(self, task: Task, ticket: Ticket, change: Callable[[Cell], None]) -> None:
         """Apply a result, if this attempt is still wanted; everything in one message."""
