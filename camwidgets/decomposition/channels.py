@@ -10,21 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..catcher import Catcher
-from ..classifiers.activations import activation_of
 from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..classifiers.taps import Tap
 from ..images import ImageSource
+from ..maps.guided import GuidedRule
 from .segment import read_site
 from .tree import Decomposition, Node
 
 if TYPE_CHECKING:
     from .patches import Patch, PatchIndex
 
-GUIDED = frozenset({"relu", "relu6"})  # activations that the rule is defined for
 BINS = 24
 
 
@@ -71,7 +69,7 @@ def guided_backprop(classifier: Classifier, image: ImageSource, tap: str, channe
     given = classifier.preprocess(image)
     if len(given) != 1:
         raise ValueError(f"one picture is looked at at a time; this batch has {len(given)}")
-    rule, stop = _Rule(), _Upto(site)
+    rule, stop = GuidedRule(), _Upto(site)
     with classifier.lock, torch.inference_mode(False), torch.enable_grad(), undisturbed(classifier.module):
         pixels = given.detach().clone().requires_grad_()
         with rule, stop.attached(classifier.module), suppress(_There):
@@ -90,24 +88,6 @@ def check_unit(tap: Tap, channel: int, y: int, x: int) -> None:
         raise ValueError(f"channel {channel} is out of range: {str(tap)!r} has channels 0 … {tap.channels - 1}")
     if not (0 <= y < h and 0 <= x < w):
         raise ValueError(f"position ({y}, {x}) is out of range: {str(tap)!r} is {h}×{w}")
-
-
-class _Rule(TorchFunctionMode):
-    """Lets only positive gradients into every rectified activation that runs inside."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        kind = activation_of(getattr(func, "__name__", "").strip("_"), args, kwargs)
-        if kind in GUIDED and isinstance(out, Tensor) and out.requires_grad:
-            self.count += 1
-            # On the result, so that it sees the sum over everything that the result flows into.
-            out.register_hook(lambda g: g.clamp(min=0))
-        return out
 
 
 class _There(Exception):

@@ -8,16 +8,15 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from ..classifiers.activations import activation_of
 from ..classifiers.checks import check_finite
 from ..classifiers.guards import undisturbed
+from .guided import RECTIFIERS, GuidedRule
 from .method import Method, Parameter, Request
 from .operations import logits_out_of_place, trial_input
 from .passes import CPU_BATCH, GPU_BATCH, Passes, _halved
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from ..classifiers.classifier import Classifier
 
 Make = Callable[[int, int], Tensor]
-RECTIFIERS = frozenset(("relu", "relu6", "clamp"))
 CAP = 99.0
 CAPPED = Parameter("cap", CAP, "percentile at which values are cut; 100 = not at all", low=50, high=100)
 COLOURS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -145,37 +143,6 @@ def guided_backprop(request: Request, colours: str = "absolute", cap: float = CA
     with GuidedRule():
         found = _gradient(request)
     return capped(COLOURS[colours](found), cap)
-
-
-class GuidedRule(TorchFunctionMode):
-    """Inside: gradients that flow back into a ReLU that ran in here lose their negative part, in this thread alone.
-
-    ReLUs may be modules or functions, called once or often, in place, clipped (ReLU6).
-
-    Attributes:
-        kinds: every kind of rectifying activation met.
-
-    Example:
-        >>> x = torch.tensor([1.0, -1.0], requires_grad=True)
-        >>> with GuidedRule():
-        ...     y = -torch.relu(x).sum()
-        >>> torch.autograd.grad(y, x)[0]
-        tensor([0., 0.])
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.kinds: set[str] = set()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        kind = activation_of(getattr(func, "__name__", "").strip("_"), args, kwargs)
-        if kind is not None and isinstance(result, Tensor):
-            self.kinds.add(kind)
-            if kind in RECTIFIERS and result.requires_grad:
-                result.register_hook(lambda g: g.clamp(min=0))
-        return result
 
 
 def not_guided(classifier: Classifier) -> str | None:
