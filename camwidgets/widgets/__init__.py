@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .benchmark import Benchmark
 from .cam_explorer import CamExplorer
 from .comparison import MethodComparison
 from .tree_explorer import TreeExplorer
 
-__all__ = ["CamExplorer", "MethodComparison", "TreeExplorer"]
+__all__ = ["Benchmark", "CamExplorer", "MethodComparison", "TreeExplorer"]

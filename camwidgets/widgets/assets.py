@@ -41,6 +41,19 @@ COMPARISON = (
     "comparison.js",
 )
 
+BENCHMARK = (
+    "controls.js",
+    "painting.js",
+    "picture.js",
+    "actions.js",
+    "link.js",
+    "benchmark_table.js",
+    "benchmark_figure.js",
+    "benchmark_runs.js",
+    "benchmark_column.js",
+    "benchmark.js",
+)
+
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 

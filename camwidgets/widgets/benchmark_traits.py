@@ -1,0 +1,153 @@
+"""The benchmark's traits: what travels between Python and the front end, and what is valid."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import traitlets as t
+from anywidget import AnyWidget
+
+from ..errors import choose, unknown
+from ..evaluation.measure import find_measure, measures
+from ..evaluation.plan import BASELINES, TARGETS
+from ..maps.catalogue import methods as catalogue
+from .sources import Networks
+from .subject import BadValue, failure
+
+METHODS = ("gradcam", "layercam", "centre", "random")
+TESTS = ("insertion-deletion", "energy", "pointing")
+ASKED = ("network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed")
+OPTIONS = (*ASKED[2:],)
+WORLDS = {"toyworld": "toy world (painted, built in)", "textures": "textures with defects (painted, built in)"}
+
+
+class BenchmarkTraits(AnyWidget):
+    """State of a `Benchmark`. Public traits may be set from Python and from the controls alike.
+
+    What: `network`; `data` (a path, "toyworld", "textures", or the name of a data set that was given). By whom:
+    `methods` (names of the catalogue; "centre", "whole" and "random" are baselines), `enhanced` (names whose enhanced
+    maps take part too). How: `tests`, `parameters` (test → {name: value}), `limit` (pictures, drawn by chance; None =
+    all), `target` ("label", "predicted"), `seed`. `results`: the file that keeps every outcome; "" = until the widget
+    is closed. Read only: `code`; `problem`, why this cannot run as it is asked ("" = it can).
+    """
+
+    network = t.Unicode("").tag(sync=True)
+    data = t.Unicode("").tag(sync=True)
+    methods = t.List(t.Unicode(), default_value=list(METHODS)).tag(sync=True)
+    enhanced = t.List(t.Unicode()).tag(sync=True)
+    tests = t.List(t.Unicode(), default_value=list(TESTS)).tag(sync=True)
+    parameters = t.Dict().tag(sync=True)
+    limit = t.Int(50, allow_none=True).tag(sync=True)
+    target = t.Unicode("label").tag(sync=True)
+    seed = t.Int(0).tag(sync=True)
+    results = t.Unicode("").tag(sync=True)
+    code = t.Unicode("").tag(sync=True)
+    problem = t.Unicode("").tag(sync=True)
+
+    _status = t.Dict({"state": "idle"}).tag(sync=True)
+    _progress = t.Dict({"state": "idle"}).tag(sync=True)
+    _networks: t.List[Any] = t.List().tag(sync=True)
+    _sets: t.List[Any] = t.List().tag(sync=True)
+    _methods: t.List[Any] = t.List().tag(sync=True)
+    _tests: t.List[Any] = t.List().tag(sync=True)
+    _found = t.Dict().tag(sync=True)
+    _runs: t.List[Any] = t.List().tag(sync=True)
+    _report = t.Dict().tag(sync=True)
+    _pair = t.Dict().tag(sync=True)
+    _change = t.Dict().tag(sync=True)
+
+    def __init__(self, networks: Networks, **traits: Any) -> None:
+        self._ready = False
+        self._lock = threading.RLock()
+        self.networks = networks
+        super().__init__(**traits)
+
+    # ------------------------------------------------------------------ what may be asked
+
+    @t.validate("network")
+    def _known_network(self, proposal: Any) -> str:
+        if proposal.value not in self.networks.names():
+            raise BadValue(str(unknown("network", proposal.value, self.networks.names())))
+        return str(proposal.value)
+
+    @t.validate("methods", "enhanced")
+    def _known_methods(self, proposal: Any) -> list[str]:
+        known = [*catalogue(), *(BASELINES if proposal.trait.name == "methods" else ())]
+        return _known("method", proposal.value, known)
+
+    @t.validate("tests")
+    def _known_tests(self, proposal: Any) -> list[str]:
+        return _known("test", proposal.value, list(measures()))
+
+    @t.validate("parameters")
+    def _known_parameters(self, proposal: Any) -> dict[str, dict[str, Any]]:
+        try:
+            return {name: find_measure(name).check(dict(given)) for name, given in proposal.value.items()}
+        except (ValueError, TypeError) as error:
+            raise BadValue(str(error)) from None
+
+    @t.validate("target")
+    def _known_target(self, proposal: Any) -> str:
+        try:
+            choose("target", proposal.value, TARGETS)
+        except ValueError as error:
+            raise BadValue(str(error)) from None
+        return str(proposal.value)
+
+    @t.validate("limit", "seed")
+    def _whole_number(self, proposal: Any) -> int | None:
+        name, value = proposal.trait.name, proposal.value
+        least = 1 if name == "limit" else 0
+        if value is not None and value < least:
+            all_of = " (None: every picture)" if name == "limit" else ""
+            raise BadValue(f"{name} is a whole number from {least} up{all_of}; got {value!r}")
+        return None if value is None else int(value)
+
+    # ------------------------------------------------------------------ what is said
+
+    @property
+    def error(self) -> str | None:
+        """What went wrong with the newest request, in one sentence, or None."""
+        return self._status["text"] if self._status["state"] == "error" else None
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """A change from the front end, apart from what the workers write; what is not valid is said, not raised."""
+        try:
+            with self._lock:
+                super().set_state(sync_data)
+        except t.TraitError as error:
+            self._fail(error)
+            self.send_state(list(sync_data))
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._status = failure(error)
+
+    def _say(self, text: str) -> None:
+        """A word on what was done."""
+        with self._lock:
+            self._status = {"state": "told", "text": text}
+
+    def _rest(self) -> None:
+        """Nothing works any more; what was told and what went wrong stays."""
+        with self._lock:
+            if self._status["state"] == "working":
+                self._status = {"state": "idle"}
+
+    def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        try:
+            self._act(content)
+        except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
+            self._fail(error)
+
+    def _act(self, content: dict[str, Any]) -> None:
+        """What a message from the front end asks for."""
+        raise NotImplementedError
+
+
+def _known(kind: str, given: list[str], known: list[str]) -> list[str]:
+    for name in given:
+        if name not in known:
+            raise BadValue(str(unknown(kind, name, known)))
+    return list(dict.fromkeys(given))

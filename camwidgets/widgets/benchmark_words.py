@@ -1,0 +1,191 @@
+"""An evaluation in plain words and numbers, as the front end draws it; and the Python lines that run it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from ..classifiers.classifier import Classifier
+from ..datasets.items import Items
+from ..evaluation import Report
+from ..evaluation.measure import measures
+from ..evaluation.plan import BASELINES
+from ..evaluation.results import Run
+from ..evaluation.statistics import difference
+from ..maps.catalogue import methods as catalogue
+from .subject import sentence
+
+Words = dict[str, Any]
+MOST_SHOWN = 100  # skipped pictures that are listed; the files that are saved name all
+_BLIND = {"centre": "a blob in the middle", "whole": "the same everywhere", "random": "noise"}
+
+
+def report_words(report: Report) -> Words:
+    """Everything that table and figure show of a run: value, lower and upper end of each method and result."""
+    middle, (low, high), cost = report.table(), report.intervals(), report.cost()
+    names = list(report.results)
+    rows = []
+    for title in report.methods:
+        cells = [[_number(frame.loc[title, name]) for frame in (middle, low, high)] for name in names]
+        spent = {name: _number(cost.loc[title, name]) for name in ("seconds", "forward", "backward")}
+        blind = report.run.request["methods"][title]["method"] in BASELINES
+        rows.append({"method": title, "cells": cells, "baseline": blind, **spent})
+    return {
+        **run_words(report.run), "pictures": report.pictures,
+        "results": [
+            {"name": name, "title": about.title, "test": test, "arrow": about.arrow, "better": about.better,
+             "unit": about.unit}
+            for name, (test, about) in report.results.items()
+        ],
+        "rows": rows,
+        "skipped": [list(one) for one in list(report.skipped.items())[:MOST_SHOWN]],
+        "skips": len(report.skipped),
+        "failed": _failures(report),
+    }  # fmt: skip
+
+
+def pair_words(report: Report, a: str, b: str) -> Words:
+    """Two methods on the same pictures: a − b with its interval for each result; or why that cannot be said."""
+    rows = []
+    for name, (_, about) in report.results.items():
+        try:
+            line = report.paired(a, b, [name]).iloc[0]
+        except ValueError as error:
+            return {"a": a, "b": b, "rows": [], "problem": str(error)}
+        ends = {key: _number(line[key]) for key in ("difference", "low", "high")}
+        rows.append({"result": name, "title": about.title, "arrow": about.arrow, **ends, "better": line["better"]})
+    return {"a": a, "b": b, "rows": rows, "problem": ""}
+
+
+def change_words(before: Report, after: Report) -> Words:
+    """after − before for each method and result of both runs; paired, with an interval, on the pictures of both."""
+    methods = [title for title in after.methods if title in before.methods]
+    names = [name for name in after.results if name in before.results]
+    common = {row["item"] for row in before.rows} & {row["item"] for row in after.rows}
+    said = {"before": run_words(before.run), "after": run_words(after.run), "common": len(common)}
+    if not methods or not names:
+        problem = f"runs {before.run.id} and {after.run.id} have no method and test in common"
+        return {**said, "rows": [], "results": [], "problem": problem}
+    results = [{"name": name, "arrow": after.results[name][1].arrow, "title": after.results[name][1].title}
+               for name in names]  # fmt: skip
+    rows = [{"method": title, "cells": [_changed(before, after, title, name) for name in names]} for title in methods]
+    return {**said, "rows": rows, "results": results, "problem": ""}
+
+
+def _changed(before: Report, after: Report, method: str, name: str) -> Words:
+    about = after.results[name][1]
+    (items_b, of_b, labels_b), (items_a, of_a, labels_a) = before.values(method, name), after.values(method, name)
+    one, two = (about.aggregate(v, g) if len(v) else math.nan for v, g in ((of_b, labels_b), (of_a, labels_a)))
+    low = high = math.nan
+    common = sorted(set(items_a) & set(items_b))
+    if common:
+        at_a, at_b = ({item: i for i, item in enumerate(items)} for items in (items_a, items_b))
+        here, there = [at_a[i] for i in common], [at_b[i] for i in common]
+        one, two = about.aggregate(of_b[there], labels_b[there]), about.aggregate(of_a[here], labels_a[here])
+        _, low, high = difference(of_a[here], of_b[there], labels_a[here], about.aggregate)
+    sure = low > 0 or high < 0
+    kind = ("better" if (two - one) * about.better > 0 else "worse") if sure else ""
+    return {"before": _number(one), "after": _number(two), "difference": _number(two - one), "low": _number(low),
+            "high": _number(high), "kind": kind}  # fmt: skip
+
+
+def run_words(run: Run) -> Words:
+    """A run on record: when, of what, how far."""
+    asked = run.request
+    return {
+        "run": run.id, "state": run.state, "done": run.pictures, "asked": asked["pictures"], "model": asked["model"],
+        "data": asked["data"], "made": datetime.fromisoformat(run.made).astimezone().strftime("%d %b %Y, %H:%M"),
+        "methods": list(asked["methods"]), "tests": list(asked["tests"]), "target": asked["target"],
+        "seed": asked["seed"], "limit": asked["limit"],
+    }  # fmt: skip
+
+
+def set_words(items: Items | None) -> Words:
+    """A data set as it was found."""
+    if items is None:
+        return {}
+    said = repr(items).removeprefix(f"{items.name}: ")
+    return {"name": items.name, "text": said, "pictures": len(items), "boxes": items.has_boxes,
+            "masks": items.has_masks}  # fmt: skip
+
+
+def method_words(classifier: Classifier | None) -> list[Words]:
+    """The catalogue and the baselines; `why`: why it cannot serve this network."""
+    found: list[Words] = []
+    for one in catalogue().values():
+        try:
+            why = (one.why_not(classifier) if classifier else "") or ""
+        except ValueError as error:
+            why = sentence(error)
+        slow = "many forwards" in one.needs
+        about = f"{one.formula} · {one.source} · needs {', '.join(one.needs) or 'nothing but forward passes'}"
+        found.append({"value": one.name, "text": one.title, "about": about, "why": why, "slow": slow, "baseline": False})
+    return found + [
+        {"value": name, "text": name, "about": f"{_BLIND[name]}: knows nothing of the picture, to be beaten",
+         "why": "", "slow": False, "baseline": True}
+        for name in BASELINES
+    ]  # fmt: skip
+
+
+def lacking(items: Items | None, needs: Sequence[str]) -> str:
+    """What a test needs and the data set has not: "boxes", "masks", or ""."""
+    if items is None:
+        return ""
+    missing = ["boxes"] if "boxes" in needs and not items.has_boxes else []
+    missing += ["masks"] if "mask" in needs and not items.has_masks else []
+    return " and ".join(missing)
+
+
+def test_words(items: Items | None) -> list[Words]:
+    """The tests; `why`: what of them the data set cannot serve."""
+    found = []
+    for one in measures().values():
+        missing = lacking(items, one.needs)
+        found.append({
+            "value": one.name, "text": one.title, "formula": one.formula, "source": one.source,
+            "results": [{"name": r.name, "arrow": r.arrow, "title": r.title, "unit": r.unit} for r in one.results],
+            "needs": [{"mask": "masks"}.get(need, need) for need in one.needs], "passes": one.passes,
+            "parameters": [
+                {"name": p.name, "value": p.default, "about": p.meaning, "low": p.low, "high": p.high,
+                 "whole": isinstance(p.default, int)}
+                for p in one.parameters
+            ],
+            "why": f"needs {missing}; this data set has none" if missing else "",
+        })  # fmt: skip
+    return found
+
+
+def asked_methods(methods: Sequence[str], enhanced: Sequence[str]) -> list[Any]:
+    """As `evaluate` takes them: names, and those whose maps are enhanced."""
+    return [*methods, *({"method": name, "enhance": True} for name in enhanced)]
+
+
+def benchmark_code(classifier: str, data: str, asked: Mapping[str, Any]) -> str:
+    """The lines that run the same evaluation. data: an expression."""
+    lines = ["import camwidgets", "", classifier]
+    if data == "dataset":
+        lines.append("# dataset: the one that was given to the benchmark")
+    lines += ["report = camwidgets.evaluate(", "    classifier,", f"    {data},"]
+    lines += [f"    {name}={_code(value)}," for name, value in asked.items() if value is not None]
+    return "\n".join([*lines, ")", "report"]) + "\n"
+
+
+def _code(value: Any) -> str:
+    if not isinstance(value, list) or len(repr(value)) < 88:
+        return repr(value)
+    return "[\n" + "".join(f"        {one!r},\n" for one in value) + "    ]"
+
+
+def _failures(report: Report) -> list[Words]:
+    errors = report.errors.groupby(["method", "test", "error"], sort=False).size()
+    return [{"method": method, "test": test, "error": error, "count": int(n)}
+            for (method, test, error), n in errors.items()]  # fmt: skip
+
+
+def _number(value: Any) -> float | None:
+    """JSON has no NaN."""
+    return None if not np.isfinite(value) else float(value)
