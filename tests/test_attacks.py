@@ -357,6 +357,15 @@ def test_a_sweep_marks_where_the_class_flips_and_channels_drop_out() -> None:
     assert found.frames[1].attack.amplified().shape == (96, 96, 3)
 
 
+def test_the_trees_of_an_attack() -> None:
+    found = attack(camwidgets.load("toy"), ToyWorld(seed=8, n=3)[1].image, eps=40 / 255, steps=6)
+    assert found.success == (True,)
+    moved = found.tree_diff(depth=2)
+    assert (moved.before.target, moved.after.target) == (found.before[0][0].index, found.after[0][0].index)
+    assert moved.parting == "S5"
+    assert found.tree_diff(target=found.classes[0], depth=1).after.target == found.classes[0]
+
+
 def test_a_sweep_can_be_ended_and_refuses_what_it_cannot_do() -> None:
     classifier = net()
     before = state(classifier.module)

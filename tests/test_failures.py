@@ -132,6 +132,17 @@ def test_groups_name_the_channel_that_was_planted() -> None:
         assert (patch.picture == YELLOW).all()
 
 
+def test_the_trees_of_both_classes_of_a_failure() -> None:
+    classifier = net()
+    table = failures(classifier, DATA)
+    one = next(d for d in table.failures if d.label == 0)
+    found = table.tree_diff(one)
+    assert (found.before.target, found.after.target) == (0, 2)
+    deepest = found.stages[0]
+    assert {(c.channel, c.kind) for c in found.channels if c.stage == deepest} == {(0, "lost"), (3, "gained")}
+    assert found.parting == deepest
+
+
 def test_saved_and_read_again(tmp_path: Path) -> None:
     table = failures(net(), [*DATA, (flat((230, 0, 0), YELLOW), 0)]).grouped(top=1)
     again = FailureTable.load(table.save(tmp_path))

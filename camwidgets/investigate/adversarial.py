@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -11,10 +12,14 @@ from torch import Tensor
 from ..classifiers.checks import check_finite, one_each
 from ..classifiers.classifier import Classifier, Prediction, Target
 from ..classifiers.guards import undisturbed
+from ..decomposition.tree import decompose
 from ..errors import choose
 from ..images import ImageSource
 from .attacks import METHODS, AttackFunction, Ball, Steps, checked_result, fgsm, pgd
 from .pixels import PixelModel, PixelSpace
+
+if TYPE_CHECKING:
+    from ..decomposition.diff import TreeDiff
 
 BATCH = 8  # pictures attacked together: a pass with its graph takes some 100 MB a picture
 SHOWN = 5  # classes of a prediction
@@ -74,6 +79,16 @@ class Attack:
         delta = self.perturbation[i].float().cpu()
         scaled = 0.5 + 0.5 * delta / delta.abs().max().clamp(min=1e-12)
         return np.ascontiguousarray((scaled * 255).round().to(torch.uint8).permute(1, 2, 0).numpy())
+
+    def tree_diff(self, i: int = 0, target: Target = None, **how: Any) -> TreeDiff:
+        """From the tree of clean picture i to that of the attacked one; `how` as for `decompose`.
+
+        Args:
+            target: the class of both trees; None = what each picture is taken for.
+        """
+        pictures = self.clean[i : i + 1], self.adversarial[i : i + 1]
+        clean, attacked = (decompose(self.classifier, x, target, **how) for x in pictures)
+        return clean.diff(attacked)
 
 
 def attack(

@@ -17,11 +17,14 @@ from ..classifiers.checks import check_finite
 from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..decomposition.sets import Progress
+from ..decomposition.tree import decompose
 from .groups import FailureGroup, group_failures, group_from_json, group_to_json
 from .samples import Samples, samples_of
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from ..decomposition.diff import TreeDiff
 
 FORMAT = 1
 BATCH = 16
@@ -133,6 +136,13 @@ class FailureTable:
             raise ValueError(f"the saved table holds pictures of its failures only, and {one.id!r} is none of them")
         with Image.open(path) as image:
             return np.array(image.convert("RGB"))
+
+    def tree_diff(self, one: Decided, **how: Any) -> TreeDiff:
+        """From the tree of a picture's own class to that of the class it was taken for; `how` as for `decompose`."""
+        x = self.input(one)  # says so if there is no data set
+        assert self.samples is not None
+        own, taken = (decompose(self.samples.classifier, x, c, **how) for c in (one.label, one.predicted))
+        return own.diff(taken)
 
     def grouped(self, **how: Any) -> FailureTable:
         """This table with its `groups`: the failures by the tree channels they share; `how` as for `group_failures`."""
