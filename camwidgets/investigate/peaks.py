@@ -32,6 +32,8 @@ class Peaks:
         true_channels: the true class' top channels in the clean picture. wrong_channels: the wrong class' top channels
             in the attacked picture. Each is thus chosen where its class was decided for, as in the thesis; part of a
             fall or rise is that choice: whatever is chosen for being large in one picture is smaller in another.
+            Measured with EfficientNet-Lite0 on 23 photographs: the wrong class' top channels of the *clean* picture do
+            not rise (−1.1 ± 0.7), those of the attacked one do (about +8): an attack finds channels of its own.
         true_clean, true_attacked, wrong_clean, wrong_attacked: a response for each channel.
     """
 
