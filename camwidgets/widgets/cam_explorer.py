@@ -42,7 +42,7 @@ class CamExplorer(Asking):
         >>> import camwidgets
         >>> explorer = camwidgets.CamExplorer(image=camwidgets.samples.picture("cat"))
         >>> explorer.wait().explanation.label
-        'tabby'
+        'tiger cat'
         >>> explorer.close()
     """
 
