@@ -108,7 +108,7 @@ export function changePart(done) {
     h("header", { class: "cw-part-head" }, title, h("button", { type: "button", class: "cw-link", onclick: () => done() }, "Close")),
     h("div", { class: "cw-scroll" }, table), words);
   const cell = (one) => h("td", {}, h("span", {}, `${number(one.before)} → ${number(one.after)}`),
-    h("small", {}, h(one.kind ? "b" : "span", {}, signed(one.difference)), one.low === null ? "" : ` (${range(one.low, one.high, signed)})`),
+    h("small", {}, h(["better", "worse"].includes(one.kind) ? "b" : "span", {}, signed(one.difference)), one.low === null ? "" : ` (${range(one.low, one.high, signed)})`),
     h("small", {}, one.kind || (one.low === null ? "" : "not told apart")));
   return {
     node,

@@ -19,9 +19,10 @@ from ..errors import choose, unknown
 from ..evaluation import Report, Results, ResultsError
 from ..evaluation.results import Run
 from . import assets
+from .benchmark_record import FILES, Look
 from .benchmark_traits import ASKED, OPTIONS, WORLDS
 from .benchmark_words import benchmark_code, method_words, test_words
-from .benchmark_work import FILES, BenchmarkWork, Clock, Look, asked_of
+from .benchmark_work import BenchmarkWork, Clock, asked_of
 from .sources import Networks
 from .subject import BadValue, given
 
@@ -261,7 +262,7 @@ class Benchmark(BenchmarkWork):
     def _again(self, number: int) -> None:
         """Ask for what a run on record was asked: network, methods, tests, number of pictures, target, seed."""
         asked = self._on_record(number).request
-        given_methods = [one for one in asked["methods"].values()]
+        given_methods = list(asked["methods"].values())
         plain = [one["method"] for one in given_methods if not one.get("enhance")]
         enhanced = [one["method"] for one in given_methods if one.get("enhance")]
         with self._lock, self.hold_trait_notifications():

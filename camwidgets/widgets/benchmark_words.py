@@ -89,6 +89,7 @@ def _changed(before: Report, after: Report, method: str, name: str) -> Words:
         _, low, high = difference(of_a[here], of_b[there], labels_a[here], about.aggregate)
     sure = low > 0 or high < 0
     kind = ("better" if (two - one) * about.better > 0 else "worse") if sure else ""
+    kind = "the same" if one == two and low == high == 0 else kind
     return {"before": _number(one), "after": _number(two), "difference": _number(two - one), "low": _number(low),
             "high": _number(high), "kind": kind}  # fmt: skip
 
@@ -123,7 +124,8 @@ def method_words(classifier: Classifier | None) -> list[Words]:
             why = sentence(error)
         slow = "many forwards" in one.needs
         about = f"{one.formula} · {one.source} · needs {', '.join(one.needs) or 'nothing but forward passes'}"
-        found.append({"value": one.name, "text": one.title, "about": about, "why": why, "slow": slow, "baseline": False})
+        words = {"value": one.name, "text": one.title, "about": about, "why": why}
+        found.append({**words, "slow": slow, "baseline": False})
     return found + [
         {"value": name, "text": name, "about": f"{_BLIND[name]}: knows nothing of the picture, to be beaten",
          "why": "", "slow": False, "baseline": True}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections import deque
@@ -13,28 +12,18 @@ from typing import Any
 
 from ..classifiers.classifier import Classifier
 from ..datasets.items import Items
-from ..evaluation import Report, Results, evaluate
+from ..evaluation import Results, evaluate
 from ..evaluation.measure import find_measure
 from ..evaluation.plan import make_plan
 from ..evaluation.runner import checked
+from .benchmark_record import BenchmarkRecord, Look
 from .benchmark_traits import WORLDS, BenchmarkTraits
-from .benchmark_words import (
-    asked_methods,
-    change_words,
-    lacking,
-    method_words,
-    pair_words,
-    report_words,
-    run_words,
-    set_words,
-    test_words,
-)
+from .benchmark_words import asked_methods, lacking, method_words, set_words, test_words
 from .sources import Networks
 from .subject import failure, offer, sentence
 from .worker import Superseded, Ticket, Worker
 
 WINDOW = 30  # pictures that the present rate is taken from
-FILES = {"csv": "text/csv", "txt": "text/plain", "html": "text/html"}
 OFTEN = 0.2  # seconds between two words on how far it is
 
 
@@ -50,16 +39,6 @@ class Asked:
     limit: int | None
     seed: int
     download: bool = False
-
-
-@dataclass(frozen=True)
-class Look:
-    """What of the record is to be seen: a run, two of its methods beside each other, the run it is compared with."""
-
-    path: Path
-    run: int | None
-    pair: tuple[str, str] | None = None
-    before: int | None = None
 
 
 class Recorded(Results):
@@ -100,18 +79,15 @@ class Clock:
         return {"state": state, "done": self.done, "total": self.total, "rate": rate, "left": left, "seconds": spent}
 
 
-class BenchmarkWork(BenchmarkTraits):
-    """The part of `Benchmark` between the traits and `evaluate`: four threads, each made when it is needed."""
+class BenchmarkWork(BenchmarkRecord):
+    """The part of `Benchmark` between the traits and `evaluate`: threads of its own, each made when it is needed."""
 
     def __init__(self, networks: Networks, given: dict[str, Items], **traits: Any) -> None:
         self.given = given
         self._items: tuple[str, Items] | None = None
-        self._shown: tuple[Path, Report] | None = None
         self._clock: Clock | None = None
         self._setting: Worker[Asked] = Worker(self._set_up, "camwidgets-benchmark-setup")
         self._running: Worker[tuple[Asked, Path, Clock]] = Worker(self._evaluate, "camwidgets-benchmark-run")
-        self._looking: Worker[Look] = Worker(self._look, "camwidgets-benchmark-look")
-        self._exporting: Worker[tuple[Report, str]] = Worker(self._export, "camwidgets-benchmark-export")
         super().__init__(networks, **traits)
 
     # ------------------------------------------------------------------ looking at what is asked
@@ -145,11 +121,6 @@ class BenchmarkWork(BenchmarkTraits):
         self._ready = True
         self._status = failure(error)
 
-    def _tell(self, text: str, ticket: Ticket) -> None:
-        with self._lock:
-            ticket.check()
-            self._status = {"state": "working", "text": text}
-
     def _network(self, asked: Asked, tell: Callable[[str], None]) -> Classifier | None:
         """The classifier; None where its weights would have to be downloaded and nobody said so."""
         if not asked.download and not self.networks.ready(asked.network):
@@ -178,7 +149,8 @@ class BenchmarkWork(BenchmarkTraits):
             self.tests = [name for name in self.tests if name not in out]
             self._ready = True
             missing = lacking(items, [need for name in out for need in find_measure(name).needs])
-            self._status = {"state": "told", "text": f"Switched off: {', '.join(out)} (this data set has no {missing})."}
+            text = f"Switched off: {', '.join(out)} (this data set has no {missing})."
+            self._status = {"state": "told", "text": text}
 
     # ------------------------------------------------------------------ evaluating
 
@@ -220,74 +192,6 @@ class BenchmarkWork(BenchmarkTraits):
             if number is not None and path == self._path:
                 self._shown = None
                 self._looking.submit(Look(path, number))
-
-    # ------------------------------------------------------------------ reading what is on record
-
-    @property
-    def _path(self) -> Path:
-        """The file of results."""
-        raise NotImplementedError
-
-    def _list(self) -> None:
-        """The runs on record, newest first; no file is made by looking."""
-        found = []
-        if self._path.is_file():
-            with Results(self._path) as kept:
-                found = [run_words(run) for run in kept.runs()]
-        with self._lock:
-            self._runs = found
-
-    def _look(self, look: Look, ticket: Ticket) -> None:
-        try:
-            self._tell("reading the results …", ticket)
-            report = self._read(look)
-            words = self._report if self._holds(look, report) else report_words(report)
-            pair = pair_words(report, *look.pair) if look.pair else {}
-            ticket.check()
-            change = {} if look.before is None else change_words(Report.open(look.path, look.before), report)
-            with self._lock:
-                ticket.check()
-                self._shown = (look.path, report)
-                self._report, self._pair, self._change = words, pair, change
-                self._rest()
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            if not ticket.dropped:
-                self._fail(error)
-
-    def _read(self, look: Look) -> Report:
-        shown = self._shown
-        if shown and shown[0] == look.path and shown[1].run.id == look.run:
-            return shown[1]
-        return Report.open(look.path, look.run)
-
-    def _holds(self, look: Look, report: Report) -> bool:
-        """Whether what is on screen is this very report: its intervals need not be drawn again."""
-        return self._shown is not None and self._shown[1] is report and self._report.get("run") == report.run.id
-
-    # ------------------------------------------------------------------ taking it away
-
-    def _export(self, job: tuple[Report, str], ticket: Ticket) -> None:
-        """A file of the run on screen, made here and sent to the browser."""
-        report, what = job
-        try:
-            self._tell(f"writing the {what.upper()} file …", ticket)
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / f"run-{report.run.id}.{what}"
-                if what == "txt":
-                    path.write_text(report.to_text(), encoding="utf-8")
-                else:
-                    {"csv": report.to_csv, "html": report.to_html}[what](path)
-                data = path.read_bytes()
-            with self._lock:
-                ticket.check()
-                self.send({"kind": "file", "name": path.name, "type": FILES[what]}, [data])
-                self._rest()
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            self._fail(error)
 
     @property
     def _workers(self) -> tuple[Worker[Any], ...]:

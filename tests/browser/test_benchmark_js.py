@@ -24,7 +24,9 @@ def bench() -> Iterator[Benchmark]:
     made.run().wait()
     made.limit = 8
     made.run().wait()
-    assert made.error is None and made.report is not None and made.report.pictures == 8
+    assert made.error is None
+    assert made.report is not None
+    assert made.report.pictures == 8
     yield made
     made.close()
 

@@ -1,0 +1,363 @@
+"""Benchmark without a browser: what may be asked, runs, cancelling and going on, past runs, files, errors, threads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import traitlets
+from PIL import Image
+
+import camwidgets
+from camwidgets import Benchmark
+from camwidgets.datasets import open_dataset
+from camwidgets.widgets.benchmark_work import Clock
+from camwidgets.widgets.worker import Superseded
+from tests.explorer_nets import Gate, photo, small
+
+QUICK: dict[str, Any] = {"methods": ["layercam", "random"], "tests": ["energy"], "limit": 6}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Benchmark]:
+    made = Benchmark("toy", "toyworld", tmp_path / "runs.sqlite", **QUICK).wait()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Class folders without boxes: four pictures, one of them broken."""
+    root = tmp_path / "pictures"
+    for name in ("fox", "owl"):
+        (root / name).mkdir(parents=True)
+        for i in range(2):
+            Image.fromarray(photo(i + len(name))).save(root / name / f"{i}.png")
+    (root / "owl" / "1.png").write_bytes(b"this is no picture")
+    return root
+
+
+def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.01)
+
+
+def threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name.startswith("camwidgets-benchmark")]
+
+
+# ---------------------------------------------------------------------------------------------- running
+
+
+def test_a_run_says_what_evaluate_says(bench: Benchmark) -> None:
+    report = bench.run().wait().report
+    assert report is not None
+    assert bench.error is None
+    alone = camwidgets.evaluate(
+        camwidgets.load("toy"), "toyworld", ["layercam", "random"], ["energy"], limit=6, progress=False
+    )
+    pd.testing.assert_frame_equal(report.table(), alone.table())
+    low, high = alone.intervals()
+    words = bench._report["rows"][0]
+    assert words["method"] == "LayerCAM"
+    assert words["cells"][0] == [alone.table().iloc[0, 0], low.iloc[0, 0], high.iloc[0, 0]]
+    assert [words["forward"], words["backward"], words["baseline"]] == [1, 1, False]
+    assert bench._report["rows"][1]["baseline"] is True
+    assert bench._progress["state"] == "done"
+    assert bench._progress["done"] == bench._progress["total"] == 6
+    line = bench._pair["rows"][0]
+    wanted = alone.paired("LayerCAM", "random").iloc[0]
+    assert [line["difference"], line["low"], line["high"]] == [wanted["difference"], wanted["low"], wanted["high"]]
+
+
+def test_the_code_gives_the_same_table(bench: Benchmark) -> None:
+    bench.enhanced, bench.parameters, bench.tests = ["layercam"], {"pointing": {"points": 9}}, ["pointing"]
+    bench.limit = 2
+    report = bench.run().wait().report
+    assert report is not None
+    assert bench.error is None
+    names: dict[str, Any] = {}
+    exec(bench.code, names)
+    assert list(report.table().index) == ["LayerCAM", "random", "LayerCAM · enhanced"]
+    pd.testing.assert_frame_equal(names["report"].table(), report.table())
+
+
+def test_nothing_given_can_be_run_at_once() -> None:
+    bench = Benchmark().wait()
+    try:
+        assert [bench.network, bench.data, bench.problem] == ["toy", "toyworld", ""]
+        assert bench._found["text"] == "1000 pictures, 10 classes, boxes, masks"
+    finally:
+        bench.close()
+
+
+def test_a_data_set_in_memory_can_be_given() -> None:
+    items = open_dataset("toyworld", n=5, seed=3)
+    bench = Benchmark("toy", items, **QUICK).wait()
+    try:
+        report = bench.run().wait().report
+        assert report is not None
+        assert report.pictures == 5
+        assert "    dataset,\n" in bench.code
+        assert "# dataset: the one that was given" in bench.code
+    finally:
+        bench.close()
+
+
+# ---------------------------------------------------------------------------------------------- cancelling
+
+
+def test_cancel_keeps_what_is_done_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    gate = Gate()
+    options: dict[str, Any] = {"methods": ["gradcam", "centre"], "tests": ["energy"], "limit": 6, "target": "predicted"}
+    bench = Benchmark(small(module=gate), "toyworld", tmp_path / "runs.sqlite", **options).wait()
+    try:
+        bench.run()
+        until(lambda: bench._progress["done"] >= 1)
+        gate.open.clear()
+        gate.begun.clear()
+        assert gate.begun.wait(20)  # in the middle of a picture
+        bench.cancel()
+        assert bench._progress["state"] == "stopping"
+        with pytest.raises(ValueError, match="a run is going on"):
+            bench.run()
+        gate.open.set()
+        bench.wait()
+        done = bench._progress["done"]
+        assert bench._progress["state"] == "cancelled"
+        assert 1 <= done < 6
+        assert [(run.state, run.pictures) for run in bench.runs] == [("cancelled", done)]
+        assert bench.report is not None
+        assert bench.report.pictures == done
+        bench.run().wait()
+        assert [(run.state, run.pictures) for run in bench.runs] == [("done", 6)]
+        assert bench._report["done"] == 6
+    finally:
+        gate.open.set()
+        bench.close()
+
+
+def test_the_clock_tells_the_present_rate_and_stops_between_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, said = [100.0], list[dict[str, Any]]()
+    monkeypatch.setattr("camwidgets.widgets.benchmark_work.time.monotonic", lambda: now[0])
+    clock = Clock(100, said.append)
+    for done in range(1, 61):  # thirty pictures in ten seconds each, thirty in two
+        now[0] += 10 if done <= 30 else 2
+        clock(done, 100)
+    assert said[-1] == {"state": "running", "done": 60, "total": 100, "rate": 0.5, "left": 80.0, "seconds": 360.0}
+    clock.stop.set()
+    with pytest.raises(Superseded):
+        clock(61, 100)
+    clock(100, 100)  # it was the last one: nothing is left to be cancelled
+
+
+def test_close_ends_the_run_and_every_thread() -> None:
+    bench = Benchmark("toy", "toyworld", **QUICK | {"limit": None})
+    bench.run()
+    until(lambda: bench._progress.get("done", 0) >= 1)
+    place = Path(bench._folder.name)
+    assert threads()
+    assert place.is_dir()
+    bench.close()
+    assert threads() == []
+    assert not place.exists()
+
+
+# ---------------------------------------------------------------------------------------------- past runs
+
+
+def test_runs_are_reopened_compared_and_deleted(bench: Benchmark) -> None:
+    bench.run().wait()
+    bench.limit = 3
+    bench.run().wait()
+    assert [one["run"] for one in bench._runs] == [2, 1]
+    assert bench._report["pictures"] == 3
+    bench.show(1).wait()
+    assert [bench._report["run"], bench._report["pictures"], bench._change] == [1, 6, {}]
+    bench.show(2, before=1).wait()
+    assert [bench._change["before"]["run"], bench._change["after"]["run"]] == [1, 2]
+    cell = bench._change["rows"][0]["cells"][0]
+    assert cell["before"] == cell["after"]  # the same pictures by the same net
+    assert cell["kind"] == "the same"
+    bench.delete(1)
+    assert [one["run"] for one in bench._runs] == [2]
+    assert bench._report == bench._change == {}
+    with pytest.raises(ValueError, match="no run 1 on record; there are: 2"):
+        bench.show(1)
+
+
+def test_another_network_is_compared_on_the_same_pictures(bench: Benchmark) -> None:
+    bench.run().wait()
+    bench.network = "toy-shortcut"
+    bench.run().wait()
+    assert bench.error is None
+    bench.show(2, before=1).wait()
+    assert bench._change["common"] == 6
+    cell = bench._change["rows"][0]["cells"][0]
+    assert cell["difference"] == pytest.approx(cell["after"] - cell["before"])
+    assert cell["low"] < cell["difference"] < cell["high"]
+    assert bench._change["rows"][1]["cells"][0]["kind"] == "the same"  # "random" knows no network
+
+
+def test_another_benchmark_finds_the_runs(bench: Benchmark, tmp_path: Path) -> None:
+    bench.run().wait()
+    other = Benchmark("toy", "toyworld", bench.results, tests=["pointing"]).wait()
+    try:
+        assert [one["state"] for one in other._runs] == ["done"]
+        other._act({"kind": "again", "run": 1})
+        assert [other.methods, other.enhanced, other.tests] == [["layercam", "random"], [], ["energy"]]
+        assert other.limit == 6
+        other.run().wait()
+        assert len(other.runs) == 1  # the same request is the same run
+        copy = other.backup(tmp_path / "copy.sqlite")
+        assert camwidgets.Report.open(copy).pictures == 6
+        other.results = str(copy)
+        assert other._report == {}
+        assert len(other._runs) == 1
+    finally:
+        other.close()
+
+
+def test_without_a_file_nothing_is_left_behind() -> None:
+    bench = Benchmark("toy", "toyworld", **QUICK)
+    with pytest.raises(RuntimeError, match="nothing is on record yet"):
+        bench.backup("copy.sqlite")
+    bench.run().wait()
+    assert len(bench.runs) == 1
+    bench.close()
+    assert not Path(bench._folder.name).exists()
+
+
+# ---------------------------------------------------------------------------------------------- what cannot be
+
+
+def test_tests_that_the_data_set_cannot_serve_are_switched_off_and_it_is_said(folder: Path) -> None:
+    bench = Benchmark(small(), folder, methods=["gradcam"], limit=None).wait()
+    try:
+        assert bench.tests == ["insertion-deletion"]
+        assert bench._status["text"] == "Switched off: energy, pointing (this data set has no boxes)."
+        why = {one["value"]: one["why"] for one in bench._tests}
+        assert why["energy"] == "needs boxes; this data set has none"
+        assert why["segmentation"] == "needs masks; this data set has none"
+        assert why["insertion-deletion"] == ""
+    finally:
+        bench.close()
+
+
+def test_a_broken_picture_is_listed_and_the_rest_goes_on(folder: Path) -> None:
+    bench = Benchmark(small(), folder, methods=["gradcam"], tests=["confidence"], limit=None).wait()
+    try:
+        bench.run().wait()
+        assert bench.error is None
+        assert bench._report["pictures"] == 3
+        ((item, reason),) = bench._report["skipped"]
+        assert item == "owl/1.png"
+        assert "picture" in reason
+    finally:
+        bench.close()
+
+
+def test_what_is_wrong_is_said_before_it_runs(folder: Path) -> None:
+    bench = Benchmark("toy", folder, methods=["gradcam"], tests=["confidence"]).wait()
+    try:
+        assert "target='predicted'" in bench.problem  # the toy knows no fox
+        bench.run().wait()
+        assert bench.error == bench.problem
+        assert bench._progress["state"] == "failed"
+        assert "Traceback" in bench._status["details"]
+        bench.target = "predicted"
+        bench.wait()
+        assert bench.problem == ""
+        assert bench.run().wait().error is None
+        bench.methods = []
+        assert bench.wait().problem == "no method was given to evaluate"
+    finally:
+        bench.close()
+
+
+def test_a_path_without_a_data_set_leaves_the_one_before(bench: Benchmark) -> None:
+    bench.set_state({"data": "/no/such/place"})
+    bench.wait()
+    assert bench.error is not None
+    assert bench.error.startswith("there is no data set at '/no/such/place'")
+    assert bench.data == "toyworld"
+    assert bench.run().wait().error is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("network", "no-net", "unknown network"), ("methods", ["layercamm"], "layercam"),
+        ("enhanced", ["centre"], "unknown method"), ("tests", ["enrgy"], "energy"),
+        ("target", "both", "predicted"), ("limit", 0, "from 1 up"), ("seed", -1, "from 0 up"),
+        ("parameters", {"pointing": {"points": 0}}, "between 1 and"), ("results", "/no/such/x.sqlite", "no folder"),
+    ],
+)  # fmt: skip
+def test_bad_values_are_refused_in_python_and_said_in_the_widget(
+    bench: Benchmark, name: str, value: Any, words: str
+) -> None:
+    before = getattr(bench, name)
+    with pytest.raises(traitlets.TraitError, match=words):
+        setattr(bench, name, value)
+    bench.set_state({name: value})
+    assert bench.error is not None
+    assert words in bench.error
+    assert getattr(bench, name) == before
+
+
+def test_a_file_that_is_no_results_is_refused(tmp_path: Path, bench: Benchmark) -> None:
+    (tmp_path / "notes.txt").write_text("not a data base" * 100)
+    with pytest.raises(traitlets.TraitError, match="not a data base of results"):
+        bench.results = str(tmp_path / "notes.txt")
+
+
+def test_messages_that_cannot_be_answered_are_said(bench: Benchmark) -> None:
+    for content, words in (
+        ({"kind": "save", "what": "csv"}, "no run is on screen"),
+        ({"kind": "delete", "run": 7}, "no run 7 on record"),
+        ({"kind": "pair", "a": "x", "b": "y"}, "no run is on screen"),
+        ({"kind": "backup", "path": "x"}, "nothing is on record"),
+    ):
+        bench._handle_custom_msg(content, [])
+        assert bench.error is not None
+        assert words in bench.error
+    bench._handle_custom_msg({"kind": "dismiss"}, [])
+    assert bench.error is None
+
+
+def test_options_are_known() -> None:
+    with pytest.raises(ValueError, match="option of Benchmark"):
+        Benchmark("toy", method="gradcam")
+    with pytest.raises(TypeError, match="wrap the module first"):
+        Benchmark(small().module)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------------------- files
+
+
+@pytest.mark.parametrize("what", ["csv", "txt", "html"])
+def test_files_are_sent(bench: Benchmark, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[Any, list[bytes]]] = []
+    bench.run().wait()
+    monkeypatch.setattr(bench, "send", lambda content, buffers: sent.append((content, buffers)))
+    bench._handle_custom_msg({"kind": "save", "what": what}, [])
+    bench.wait()
+    ((content, (data,)),) = sent
+    assert bench.error is None
+    assert content["name"] == f"run-1.{what}"
+    text = data.decode()
+    assert bench.report is not None
+    value = bench.report.table().loc["LayerCAM", "energy"]
+    if what == "csv":
+        rows = [line.split(",") for line in text.splitlines()[1:] if "LayerCAM" in line]
+        assert np.mean([float(row[-1]) for row in rows]) == pytest.approx(value)
+    else:
+        assert f"{value:.3f}" in text
