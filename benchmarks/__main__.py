@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import adversarial, context, decomposition, fidelity, localisation, many, speed, truth
+from . import adversarial, context, decomposition, evaluation, fidelity, kills, localisation, many, maps, speed, truth
 
 SETS = {
     "speed": speed.main,
@@ -12,6 +12,9 @@ SETS = {
     "decomposition": decomposition.main,
     "fidelity": fidelity.main,
     "many": many.main,
+    "maps": maps.main,
+    "evaluation": evaluation.main,
+    "kills": kills.main,
     "truth": truth.main,
     "adversarial": adversarial.main,
     "context": context.main,
