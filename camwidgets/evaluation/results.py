@@ -22,7 +22,7 @@ _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outcomes (
     key TEXT PRIMARY KEY, "values" TEXT, error TEXT, seconds REAL NOT NULL, forward INTEGER NOT NULL,
-    backward INTEGER NOT NULL, made TEXT NOT NULL) WITHOUT ROWID;
+    backward INTEGER NOT NULL, target INTEGER NOT NULL, probability REAL NOT NULL, made TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
     id INTEGER PRIMARY KEY, made TEXT NOT NULL, identity TEXT NOT NULL UNIQUE, request TEXT NOT NULL,
     state TEXT NOT NULL);
@@ -42,7 +42,10 @@ class ResultsError(RuntimeError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one test said of one method's map of one picture: `values`, or `error` (one sentence)."""
+    """What one test said of one method's map of one picture: `values`, or `error` (one sentence).
+
+    seconds, forward, backward: what the map cost. target, probability: the class explained, and p_c of the picture.
+    """
 
     key: str
     method: str
@@ -52,6 +55,8 @@ class Outcome:
     seconds: float = 0.0
     forward: int = 0
     backward: int = 0
+    target: int = 0
+    probability: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -152,10 +157,11 @@ class Results:
             self._db.execute("DELETE FROM skipped WHERE run = ? AND item = ?", (run, picture.item))
             for o in picture.outcomes:
                 values = None if o.values is None else json.dumps(o.values)
-                outcome = (o.key, values, o.error, o.seconds, o.forward, o.backward, _now())
+                about = (o.seconds, o.forward, o.backward, o.target, o.probability, _now())
+                row = (o.key, values, o.error, *about)
                 # An error is tried again by the next run; a value stays as it was first computed.
                 self._db.execute("DELETE FROM outcomes WHERE key = ? AND error IS NOT NULL", (o.key,))
-                self._db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", outcome)
+                self._db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
                 entry = (run, picture.item, picture.label, picture.probability, o.method, o.test, o.key)
                 self._db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", entry)
 
@@ -189,12 +195,12 @@ class Results:
                 some = list(keys[start : start + MANY])
                 marks = ", ".join("?" * len(some))
                 rows = self._db.execute(
-                    f'SELECT key, "values", seconds, forward, backward FROM outcomes '
+                    f'SELECT key, "values", seconds, forward, backward, target, probability FROM outcomes '
                     f"WHERE error IS NULL AND key IN ({marks})",
                     some,
                 )
-                for key, values, seconds, forward, backward in rows:
-                    found[key] = Outcome(key, "", "", json.loads(values), None, seconds, forward, backward)
+                for key, values, *about in rows:
+                    found[key] = Outcome(key, "", "", json.loads(values), None, *about)
         return found
 
     def runs(self) -> list[Run]:

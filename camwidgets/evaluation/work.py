@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,9 @@ from ..maps.passes import Counts, Passes
 from .measure import Case, Measure, Values
 from .plan import BASELINES, VERSION, Plan, Spec, digest, digest_of
 from .results import Outcome, Picture
+from .view import seen
 
+FAILURES = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
 Known = Callable[[list[str]], dict[str, Outcome]]
 
 
@@ -34,7 +36,11 @@ class Subject:
     logits: Tensor
     boxes: tuple[tuple[float, ...], ...]
     mask: np.ndarray | None
-    probability: float
+
+    @property
+    def probability(self) -> float:
+        """p_c of the untouched picture."""
+        return float(self.logits.softmax(0)[self.target])
 
 
 def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Picture:
@@ -44,60 +50,79 @@ def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Pictur
     method or a test that fails is recorded with its error. `KeyboardInterrupt` and what `known` raises go through.
     """
     try:
+        view = seen(classifier, item, plan.fit)
+        asked = _asked(classifier, item, plan)
+        boxes = view.boxes if "boxes" in plan.needs else ()
+        mask = view.mask if "mask" in plan.needs else None
+        keys = _keys(classifier, plan, view.x, asked, boxes, mask)
+    except FAILURES as error:
+        return Picture(item.id, skipped=_sentence(error))
+    found = known(list(keys.values()))
+    if len(found) == len(set(keys.values())):
+        return _remembered(classifier, item, keys, found)
+    try:
         with ExitStack() as stack:
-            subject, recording = _look(classifier, item, plan, stack)
-            return _evaluated(classifier, item, plan, subject, recording, known)
-    except (ValueError, TypeError, OSError, RuntimeError, MemoryError) as error:
+            subject, recording = _look(classifier, plan, view.x, asked, boxes, mask, stack)
+            return _evaluated(classifier, item, plan, subject, recording, keys, found)
+    except FAILURES as error:
         return Picture(item.id, skipped=_sentence(error))
 
 
-def _look(classifier: Classifier, item: Item, plan: Plan, stack: ExitStack) -> tuple[Subject, Recording]:
-    """One forward pass, whose graph serves every method of the gradient family."""
-    from .view import seen
-
-    view = seen(classifier, item, plan.fit)
-    taps = [stage for spec in plan.specs for stage in spec.options.get("stages", ())]
-    recording = stack.enter_context(record(classifier, view.x, list(dict.fromkeys(taps)) or "stages"))
-    logits = recording.logits[0]
+def _asked(classifier: Classifier, item: Item, plan: Plan) -> int | None:
+    """The class to explain; None = the network's first answer."""
     if plan.target == "predicted":
-        target = int(logits.argmax())
-    elif item.label is None:
+        return None
+    if item.label is None:
         raise ValueError(f"{item.id} has no label; target='predicted' needs none")
-    else:
-        target = classifier.index(item.label)
-    mask = view.mask if "mask" in plan.needs else None
-    probability = float(logits.softmax(0)[target])
-    boxes = view.boxes if "boxes" in plan.needs else ()
-    return Subject(view.x, target, logits, boxes, mask, probability), recording
+    return classifier.index(item.label)
+
+
+def _look(
+    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None,
+    boxes: tuple[tuple[float, ...], ...], mask: np.ndarray | None, stack: ExitStack,
+) -> tuple[Subject, Recording]:  # fmt: skip
+    """One forward pass, whose graph serves every method of the gradient family."""
+    taps = [stage for spec in plan.specs for stage in spec.options.get("stages", ())]
+    recording = stack.enter_context(record(classifier, x, list(dict.fromkeys(taps)) or "stages"))
+    logits = recording.logits[0]
+    return Subject(x, int(logits.argmax()) if asked is None else asked, logits, boxes, mask), recording
+
+
+def _remembered(
+    classifier: Classifier, item: Item, keys: dict[tuple[str, str], str], found: dict[str, Outcome]
+) -> Picture:
+    """A picture of which everything is on record: the network is not run."""
+    outcomes = tuple(replace(found[key], method=title, test=test) for (title, test), key in keys.items())
+    return Picture(item.id, classifier.labels[outcomes[0].target], outcomes[0].probability, outcomes)
 
 
 def _evaluated(
-    classifier: Classifier, item: Item, plan: Plan, subject: Subject, recording: Recording, known: Known
-) -> Picture:
-    keys = _keys(classifier, plan, subject)
-    found = known(list(keys.values()))
+    classifier: Classifier, item: Item, plan: Plan, subject: Subject, recording: Recording,
+    keys: dict[tuple[str, str], str], found: dict[str, Outcome],
+) -> Picture:  # fmt: skip
     evidence: list[Evidence] = []
-    outcomes = []
+    outcomes: list[Outcome] = []
     for spec in plan.specs:
         tests = [(measure, given, keys[spec.title, measure.name]) for measure, given in plan.tests]
+        outcomes += [replace(found[k], method=spec.title, test=measure.name) for measure, _, k in tests if k in found]
         missing = [test for test in tests if test[2] not in found]
-        outcomes += [
-            Outcome(key, spec.title, measure.name, found[key].values, None, found[key].seconds, found[key].forward,
-                    found[key].backward)
-            for measure, _, key in tests if key in found
-        ]  # fmt: skip
         if missing:
             outcomes += _tested(classifier, plan, subject, spec, recording, evidence, missing)
-    return Picture(item.id, classifier.labels[subject.target], subject.probability, tuple(outcomes))
+    about = {"target": subject.target, "probability": subject.probability}
+    made = tuple(replace(outcome, **about) for outcome in outcomes)
+    return Picture(item.id, classifier.labels[subject.target], subject.probability, made)
 
 
-def _keys(classifier: Classifier, plan: Plan, subject: Subject) -> dict[tuple[str, str], str]:
+def _keys(
+    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None,
+    boxes: tuple[tuple[float, ...], ...], mask: np.ndarray | None,
+) -> dict[tuple[str, str], str]:  # fmt: skip
     """(method's title, test) → key: a hash of all that the number depends on."""
-    about = [VERSION, classifier.weights_hash(), str(classifier.dtype), digest_of(subject.x.cpu().numpy())]
-    about += [subject.target, plan.seed]
+    about = [VERSION, classifier.weights_hash(), str(classifier.dtype), digest_of(x.cpu().numpy())]
+    about += ["predicted" if asked is None else asked, plan.seed]
     truth = {
-        "boxes": [list(map(float, one)) for one in subject.boxes],
-        "mask": None if subject.mask is None else digest_of(subject.mask),
+        "boxes": [list(map(float, one)) for one in boxes],
+        "mask": None if mask is None else digest_of(mask),
     }
     return {
         (spec.title, measure.name): digest(
@@ -115,14 +140,14 @@ def _tested(
     clock, passes = time.perf_counter(), Passes(plan.batch)
     try:
         values = _map(classifier, plan, subject, spec, recording, evidence, passes)
-    except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+    except FAILURES as error:
         return [Outcome(key, spec.title, measure.name, None, _sentence(error)) for measure, _, key in tests]
     cost = time.perf_counter() - clock, passes.counts.forward, passes.counts.backward
     made = []
     for measure, given, key in tests:
         try:
             said = _said(classifier, plan, subject, measure, given, values)
-        except (ValueError, TypeError, RuntimeError, MemoryError) as error:
+        except FAILURES as error:
             made.append(Outcome(key, spec.title, measure.name, None, _sentence(error)))
             continue
         made.append(Outcome(key, spec.title, measure.name, said, None, *cost))
