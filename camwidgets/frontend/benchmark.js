@@ -5,7 +5,7 @@ import { download, listen, writes } from "./actions.js";
 import { Link, fileOf } from "./link.js";
 import { changePart, pairPart, resultTable } from "./benchmark_table.js";
 import { figurePart } from "./benchmark_figure.js";
-import { runsPart } from "./benchmark_runs.js";
+import { plural, runsPart } from "./benchmark_runs.js";
 import { benchmarkFoot, howGroup, methodsPart, runBar, testsPart, troublesPart, whatGroup } from "./benchmark_column.js";
 
 const CHOSEN = ["network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed", "results", "code", "problem"];
@@ -62,7 +62,7 @@ class Bench {
     this.stops = [];
     const on = (names, act) => names.forEach((name) => this.stops.push(listen(this.model, `change:${name}`, act)));
     on([...CHOSEN, ...LISTS], () => this.redraw());
-    on(["_progress", "problem"], () => this.progress());
+    on(["_progress", "problem", "code"], () => this.progress());
     on(["_report", "_pair", "_change"], () => this.results());
     on(["_runs", "results"], () => this.runs());
     on(["_status"], () => this.status());
@@ -89,13 +89,14 @@ class Bench {
   plan() {
     const methods = this.get("methods").length + this.get("enhanced").length, tests = this.get("tests").length, found = this.get("_found") || {};
     const pictures = Math.min(this.get("limit") ?? Infinity, found.pictures ?? Infinity);
-    return `${methods} methods × ${tests} tests × ${Number.isFinite(pictures) ? pictures : "all"} pictures · ${this.get("network")} · ${found.name || "no data set"}`;
+    return `${plural(methods, "method")} × ${plural(tests, "test")} × ${Number.isFinite(pictures) ? plural(pictures, "picture") : "all pictures"} · ${this.get("network")} · ${found.name || "no data set"}`;
   }
 
   progress() {
     const progress = this.get("_progress") || { state: "idle" };
     const busy = this.working();
-    this.bar.draw(progress, this.get("problem"), progress.state === "cancelled");
+    if (busy) this.ran = this.get("code");
+    this.bar.draw(progress, this.get("problem"), progress.state === "cancelled" && this.ran === this.get("code"));
     this.column.disabled = busy;
     this.column.classList.toggle("cw-off", busy);
     this.root.setAttribute("aria-busy", String(busy));

@@ -171,7 +171,7 @@ export function far({ state, done, total, rate, left, seconds, text }) {
   if (state === "running") return text && !done ? text : [count, rate ? speed(rate) : "", left === null || left === undefined ? "" : `${duration(left)} left`].filter(Boolean).join(" · ");
   if (state === "stopping") return `${count} · the picture in work is finished first`;
   if (state === "done") return `${plural(total, "picture")} in ${duration(seconds)}`;
-  if (state === "cancelled") return `Cancelled: ${count} are kept. Resume goes on with the rest.`;
+  if (state === "cancelled") return `Cancelled: ${count} are kept; the same again goes on with the rest.`;
   if (state === "failed") return `Ended by an error: ${count} are kept.`;
   return "Nothing has run yet.";
 }

@@ -82,7 +82,7 @@ export function pairPart(ask) {
     show(table, there);
     say(words, there ? "Bold: the 95 % interval does not hold 0." : pair && pair.problem ? `Cannot be said: ${pair.problem}.` : "Choose two methods.");
     if (!there) return;
-    table.replaceChildren(h("thead", {}, h("tr", {}, ...["result", "difference", "95 % interval", "better"].map((text) => h("th", { scope: "col" }, text)))),
+    table.replaceChildren(h("thead", {}, h("tr", {}, ...["result", "difference", "95 % interval", "better"].map((text) => h("th", { scope: "col", class: text === "better" ? "cw-words-cell" : null }, text)))),
       h("tbody", {}, ...pair.rows.map((row) => h("tr", {}, h("th", { scope: "row", title: row.title }, `${row.result} ${row.arrow}`),
         h("td", {}, h(row.better ? "b" : "span", {}, signed(row.difference))), h("td", {}, range(row.low, row.high, signed)),
         h("td", { class: "cw-words-cell" }, row.better || "not told apart")))));

@@ -21,7 +21,7 @@ from ..evaluation.results import Run
 from . import assets
 from .benchmark_record import FILES, Look
 from .benchmark_traits import ASKED, OPTIONS, WORLDS
-from .benchmark_words import benchmark_code, method_words, test_words
+from .benchmark_words import benchmark_code, measure_words, method_words
 from .benchmark_work import BenchmarkWork, Clock, asked_of
 from .sources import Networks
 from .subject import BadValue, given
@@ -38,8 +38,7 @@ class Benchmark(BenchmarkWork):
         classifiers: further ones to choose from.
         options: `methods`, `enhanced`, `tests`, `parameters`, `limit`, `target`, `seed` (see `BenchmarkTraits`).
 
-    A run works in a thread of its own; the kernel stays free. What is broken off goes on where it was with the next
-    `run()` of the same. `wait()` blocks until nothing runs.
+    A run works in a thread of its own. What is broken off goes on with the next `run()` of the same; `wait()` blocks.
 
     Example:
         >>> import camwidgets
@@ -73,7 +72,7 @@ class Benchmark(BenchmarkWork):
         bare = "toy" if dataset is None else EMBEDDED
         self.network = classifier if isinstance(classifier, str) else next(iter(known.given), bare)
         self.data = data
-        self._methods, self._tests = method_words(None), test_words(None)
+        self._methods, self._tests = method_words(None), measure_words(None)
         for name, value in options.items():
             setattr(self, name, value)
         self.results = "" if results is None else str(results)
@@ -91,8 +90,7 @@ class Benchmark(BenchmarkWork):
     def run(self) -> Benchmark:
         """Evaluate what is asked, in a thread of its own; what is on record is not computed again. Returns self.
 
-        Raises:
-            ValueError: something runs already, or no data set was chosen. Whatever else is wrong is told in `error`.
+        Raises ValueError if something runs already, or no data set was chosen; what else is wrong is told in `error`.
         """
         with self._lock:
             if self._clock is not None:
@@ -150,7 +148,7 @@ class Benchmark(BenchmarkWork):
         with Results(self._path) as kept:
             kept.delete(run)
         with self._lock:
-            if run in (self._report.get("run"), (self._change.get("before") or {}).get("run")):
+            if run in (self._report.get("run"), self._before):
                 self._clear()
             self._list()
         return self
@@ -220,6 +218,11 @@ class Benchmark(BenchmarkWork):
             self._progress = words
 
     @property
+    def _before(self) -> int | None:
+        """The run that the one on screen is compared with."""
+        return (self._change.get("before") or {}).get("run")
+
+    @property
     def _path(self) -> Path:
         return Path(self.results).expanduser() if self.results else Path(self._folder.name) / "runs.sqlite"
 
@@ -251,20 +254,19 @@ class Benchmark(BenchmarkWork):
             self._send_file(str(content["what"]))
 
     def _put_beside(self, a: str, b: str) -> None:
-        shown = self._shown
-        if shown is None:
+        if self._shown is None:
             raise ValueError("no run is on screen")
+        path, report = self._shown
         for name in (a, b):
-            choose("method of this run", name, shown[1].methods)
-        before = (self._change.get("before") or {}).get("run")
-        self._looking.submit(Look(shown[0], shown[1].run.id, (a, b), before))
+            choose("method of this run", name, report.methods)
+        self._looking.submit(Look(path, report.run.id, (a, b), self._before))
 
     def _again(self, number: int) -> None:
         """Ask for what a run on record was asked: network, methods, tests, number of pictures, target, seed."""
         asked = self._on_record(number).request
-        given_methods = list(asked["methods"].values())
-        plain = [one["method"] for one in given_methods if not one.get("enhance")]
-        enhanced = [one["method"] for one in given_methods if one.get("enhance")]
+        made_by = asked["methods"].values()
+        plain = [one["method"] for one in made_by if not one.get("enhance")]
+        enhanced = [one["method"] for one in made_by if one.get("enhance")]
         with self._lock, self.hold_trait_notifications():
             if asked["model"] in self.networks.names():
                 self.network = asked["model"]
@@ -283,16 +285,15 @@ class Benchmark(BenchmarkWork):
 
     def _send_file(self, what: str) -> None:
         choose("kind of file", what, FILES)
-        report = self.report
-        if report is None:
+        if self.report is None:
             raise ValueError("no run is on screen that could be saved")
-        self._exporting.submit((report, what))
+        self._exporting.submit((self.report, what))
 
 
 def _data(dataset: Any, nothing: bool) -> tuple[dict[str, Items], str]:
     """The data sets that were given, by name, and the one to begin with."""
     if dataset is None:
-        return {}, "toyworld" if nothing else ""
+        dataset = "toyworld" if nothing else ""
     if isinstance(dataset, (str, os.PathLike)):
         return {}, str(dataset)
     items = open_dataset(dataset)

@@ -45,17 +45,17 @@ class BenchmarkTraits(AnyWidget):
     code = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
 
-    _status = t.Dict({"state": "idle"}).tag(sync=True)
-    _progress = t.Dict({"state": "idle"}).tag(sync=True)
+    _status: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
+    _progress: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
     _networks: t.List[Any] = t.List().tag(sync=True)
     _sets: t.List[Any] = t.List().tag(sync=True)
     _methods: t.List[Any] = t.List().tag(sync=True)
     _tests: t.List[Any] = t.List().tag(sync=True)
-    _found = t.Dict().tag(sync=True)
+    _found: t.Dict[str, Any] = t.Dict().tag(sync=True)
     _runs: t.List[Any] = t.List().tag(sync=True)
-    _report = t.Dict().tag(sync=True)
-    _pair = t.Dict().tag(sync=True)
-    _change = t.Dict().tag(sync=True)
+    _report: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    _pair: t.Dict[str, Any] = t.Dict().tag(sync=True)
+    _change: t.Dict[str, Any] = t.Dict().tag(sync=True)
 
     def __init__(self, networks: Networks, **traits: Any) -> None:
         self._ready = False

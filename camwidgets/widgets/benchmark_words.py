@@ -142,7 +142,7 @@ def lacking(items: Items | None, needs: Sequence[str]) -> str:
     return " and ".join(missing)
 
 
-def test_words(items: Items | None) -> list[Words]:
+def measure_words(items: Items | None) -> list[Words]:
     """The tests; `why`: what of them the data set cannot serve."""
     found = []
     for one in measures().values():
@@ -183,9 +183,12 @@ def _code(value: Any) -> str:
 
 
 def _failures(report: Report) -> list[Words]:
-    errors = report.errors.groupby(["method", "test", "error"], sort=False).size()
-    return [{"method": method, "test": test, "error": error, "count": int(n)}
-            for (method, test, error), n in errors.items()]  # fmt: skip
+    counts: dict[tuple[str, str, str], int] = {}
+    for row in report.rows:
+        if row["error"]:
+            key = (row["method"], row["test"], row["error"])
+            counts[key] = counts.get(key, 0) + 1
+    return [{"method": method, "test": test, "error": error, "count": n} for (method, test, error), n in counts.items()]
 
 
 def _number(value: Any) -> float | None:

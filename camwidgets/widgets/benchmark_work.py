@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from ..evaluation.plan import make_plan
 from ..evaluation.runner import checked
 from .benchmark_record import BenchmarkRecord, Look
 from .benchmark_traits import WORLDS, BenchmarkTraits
-from .benchmark_words import asked_methods, lacking, method_words, set_words, test_words
+from .benchmark_words import asked_methods, lacking, measure_words, method_words, set_words
 from .sources import Networks
 from .subject import failure, offer, sentence
 from .worker import Superseded, Ticket, Worker
@@ -99,7 +100,7 @@ class BenchmarkWork(BenchmarkRecord):
             classifier = self._network(asked, lambda text: self._tell(text, ticket))
             with self._lock:
                 ticket.check()
-                self._found, self._tests = set_words(items), test_words(items)
+                self._found, self._tests = set_words(items), measure_words(items)
                 self._methods = method_words(classifier)
                 self._networks = self.networks.options()
                 self._drop_tests(items)
@@ -164,7 +165,7 @@ class BenchmarkWork(BenchmarkRecord):
             items = self._opened(asked.data)
             if clock.stop.is_set():
                 raise Superseded
-            with Recorded(path) as kept:
+            with closing(Recorded(path)) as kept:
                 try:
                     evaluate(
                         classifier, items, list(asked.methods), asked.tests, target=asked.target,

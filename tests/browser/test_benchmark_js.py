@@ -78,7 +78,7 @@ def test_the_table_says_the_numbers_of_the_report(view: StubView, bench: Benchma
         cells = rows(view).nth(at).locator("td")
         for column, name in enumerate(report.results):
             words = cells.nth(column).inner_text().split()
-            wanted = [middle.loc[title, name], low.loc[title, name], high.loc[title, name]]
+            wanted = [float(frame[name][title]) for frame in (middle, low, high)]
             assert [words[0], words[1], words[3]] == [f"{value:.3f}" for value in wanted]
     bold = {
         (row, column)
@@ -211,7 +211,11 @@ def test_a_run_is_followed_and_cancelled_and_nothing_jumps(view: StubView) -> No
     assert messages(view, "cancel")
     view.set(_progress={"state": "cancelled", "done": 4, "total": 12, "rate": 0.5, "left": 16.0, "seconds": 8.0})
     expect(view.root.get_by_role("button", name="Resume")).to_be_enabled()
+    view.set(code="another request")
+    expect(view.root.locator(".cw-run")).to_have_text("Run")
     assert table.bounding_box() == before
+    view.set(_progress={"state": "running", "done": 5, "total": 12, "rate": 0.5, "left": 14.0, "seconds": 10.0})
+    keep_screenshot(view.root, "benchmark-working")
 
 
 def test_a_problem_keeps_run_from_being_pressed(view: StubView) -> None:
@@ -254,6 +258,7 @@ def test_two_runs_are_drawn_beside_each_other(view: StubView, bench: Benchmark) 
 def test_an_error_is_a_sentence_and_escape_puts_it_away(view: StubView) -> None:
     view.set(_status={"state": "error", "text": "there is no data set at 'x'", "hint": "", "details": "Traceback"})
     note = view.root.locator(".cw-notice")
+    keep_screenshot(view.root, "benchmark-error")
     expect(note.locator(".cw-sentence")).to_have_text("there is no data set at 'x'")
     assert note.locator("details").get_attribute("open") is None
     view.root.locator(".cw-sort").first.focus()
