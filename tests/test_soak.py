@@ -12,7 +12,7 @@ import torch
 
 import camwidgets
 from camwidgets import capture, explain
-from camwidgets.maps import PRESETS, methods
+from camwidgets.maps import PRESETS, evidence_methods
 from tests.nets import hooks, picture, small, state
 
 MEGABYTE = 2**20
@@ -39,7 +39,7 @@ def tensors() -> int:
 def test_a_thousand_explanations() -> None:
     classifier = small()
     before = state(classifier.module)
-    names, presets = list(methods()), [None, *PRESETS]
+    names, presets = list(evidence_methods()), [None, *PRESETS]
     pictures = [picture(seed=i) for i in range(7)]
 
     def one(i: int) -> None:

@@ -64,6 +64,34 @@ def screenshots(browser: Browser, folder: Path) -> None:
         server.stop()
 
 
+COMPARISON = """import camwidgets
+comparison = camwidgets.MethodComparison(
+    camwidgets.load("efficientnet_lite0"), camwidgets.samples.picture("cat-and-coffee"), target="espresso",
+    methods=["gradcam", "layercam", "groupcam", "lrp"], enhanced=True,
+)
+comparison"""
+
+
+def comparison(browser: Browser, folder: Path) -> None:
+    """Four methods, plain and enhanced, on one picture and class."""
+    folder.mkdir()
+    server = JupyterServer(folder)
+    server.start()
+    try:
+        context = browser.new_context(viewport={"width": 1440, "height": 1400})
+        lab = Lab(context.new_page(), server)
+        lab.write_notebook("comparison.ipynb", [COMPARISON])
+        lab.open_notebook("comparison.ipynb")
+        lab.run_all()
+        lab.page.evaluate(IN_KERNEL, "comparison.wait(300)")
+        lab.page.wait_for_timeout(2000)
+        lab.page.locator(".cw-root").first.screenshot(path=PICTURES / "comparison.png")
+        lab.close()
+        context.close()
+    finally:
+        server.stop()
+
+
 TREES = {
     "tree": """import camwidgets
 explorer = camwidgets.TreeExplorer(image=camwidgets.samples.picture("cat"))
@@ -114,6 +142,7 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM_ARGUMENTS)
         screenshots(browser, Path(folder))
         trees(browser, Path(folder) / "trees")
+        comparison(browser, Path(folder) / "comparison")
         browser.close()
     print(*sorted(str(p.relative_to(ROOT)) for p in PICTURES.iterdir()), sep="\n")
     return 0
