@@ -43,7 +43,8 @@ class Bench {
     this.legend = h("p", { class: "cw-muted" }, "Below each number its 95 % interval (bootstrap over pictures). ↑ more is better, ↓ less is better; bold: the best.");
     this.found = h("div", { class: "cw-results" }, h("section", { class: "cw-part", "aria-label": "Results" }, this.headline, this.table.node, this.legend),
       this.troubles.node, this.change.node, this.figure.node, this.pair.node);
-    this.empty = h("div", { class: "cw-bench-empty" }, h("p", {}, "No results yet. Choose at the side, then press Run; or open a run that is on record, below."));
+    this.first = button("Choose the toy world", () => this.link.ask({ network: "toy", data: "toyworld" }), { class: "cw-button cw-primary" });
+    this.empty = h("div", { class: "cw-bench-empty" }, h("p", {}, "No results yet. Choose what is evaluated, then press Run; or open a run that is on record, below."), this.first);
     this.view = h("div", { class: "cw-view" }, this.note.node, this.bar.node, this.empty, this.found, this.past.node);
     this.column = h("fieldset", { class: "cw-column", "aria-label": "What is evaluated" }, ...this.parts.map(({ node }) => node));
     this.root = h("div", { class: "cw-root cw-benchmark" }, this.head(), h("div", { class: "cw-body" }, this.view, this.column), this.foot.node);
@@ -79,6 +80,7 @@ class Bench {
     this.waiting = requestAnimationFrame(() => {
       this.waiting = 0;
       this.parts.forEach((part) => part.draw(this.get));
+      show(this.first, !this.get("data"));
       say(this.foot.text, this.get("code") || "");
       say(this.foot.made, this.plan());
       this.runs();

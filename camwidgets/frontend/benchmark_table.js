@@ -72,7 +72,12 @@ export function resultTable(sorted) {
 
 /** Two methods of one run on the same pictures. */
 export function pairPart(ask) {
-  const tell = () => { if (a.node.value !== b.node.value) ask(a.node.value, b.node.value); else draw(null); };
+  const tell = () => {
+    if (a.node.value === b.node.value) return draw(null);
+    table.classList.add("cw-stale"); // it keeps its room, and is not read for the new two
+    say(words, "asking the kernel …");
+    ask(a.node.value, b.node.value);
+  };
   const a = choice("First method", tell), b = choice("Second method", tell);
   const table = h("table", { class: "cw-table", "aria-label": "Difference of two methods" }), words = h("p", { class: "cw-muted" });
   const node = h("section", { class: "cw-part cw-pairing", "aria-label": "Two methods" }, h("h3", {}, "Two methods on the same pictures"),
@@ -80,12 +85,13 @@ export function pairPart(ask) {
   function draw(pair) {
     const there = Boolean(pair && pair.rows && pair.rows.length);
     show(table, there);
+    table.classList.remove("cw-stale");
     say(words, there ? "Bold: the 95 % interval does not hold 0." : pair && pair.problem ? `Cannot be said: ${pair.problem}.` : "Choose two methods.");
     if (!there) return;
     table.replaceChildren(h("thead", {}, h("tr", {}, ...["result", "difference", "95 % interval", "better"].map((text) => h("th", { scope: "col", class: text === "better" ? "cw-words-cell" : null }, text)))),
       h("tbody", {}, ...pair.rows.map((row) => h("tr", {}, h("th", { scope: "row", title: row.title }, `${row.result} ${row.arrow}`),
         h("td", {}, h(row.better ? "b" : "span", {}, signed(row.difference))), h("td", {}, range(row.low, row.high, signed)),
-        h("td", { class: "cw-words-cell" }, row.better || "not told apart")))));
+        h("td", { class: "cw-words-cell" }, row.better || (row.low === 0 && row.high === 0 ? "the same" : "not told apart"))))));
   }
   return {
     node, draw,

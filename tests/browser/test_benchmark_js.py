@@ -128,6 +128,7 @@ def test_two_methods_are_asked_for_and_drawn(view: StubView) -> None:
     part = view.root.locator(".cw-pairing")
     part.locator("select").nth(1).select_option("random")
     assert messages(view, "pair")[-1] == {"kind": "pair", "a": "Grad-CAM", "b": "random"}
+    expect(part.locator("table")).to_be_hidden()  # the other two's numbers are not shown for these
     row = {"result": "energy", "title": "mass", "arrow": "↑", "difference": 0.25, "low": 0.125, "high": 0.5,
            "better": "Grad-CAM"}  # fmt: skip
     even = row | {"result": "pointing", "difference": -0.1, "low": -0.3, "high": 0.1, "better": ""}
@@ -275,6 +276,9 @@ def test_nothing_on_record_says_what_to_do(stub_page: StubPage) -> None:
     expect(view.root.locator(".cw-bench-empty")).to_contain_text("press Run")
     expect(view.root.locator(".cw-run-why")).to_contain_text("no data set was chosen")
     keep_screenshot(view.root, "benchmark-empty")
+    view.root.get_by_role("button", name="Choose the toy world").click()
+    assert view.get("data") == "toyworld"
+    expect(view.root.get_by_role("button", name="Choose the toy world")).to_be_hidden()
 
 
 # ---------------------------------------------------------------------------------------------- looks
