@@ -108,6 +108,9 @@ def test_a_data_set_in_memory_can_be_given() -> None:
         assert report.pictures == 5
         assert "    dataset,\n" in bench.code
         assert "# dataset: the one that was given" in bench.code
+        bench.data = "/no/such/place"
+        assert bench.wait().error is not None
+        assert bench.data == items.name
     finally:
         bench.close()
 
@@ -243,6 +246,7 @@ def test_tests_that_the_data_set_cannot_serve_are_switched_off_and_it_is_said(fo
     bench = Benchmark(small(), folder, methods=["gradcam"], limit=None).wait()
     try:
         assert bench.tests == ["insertion-deletion"]
+        assert "energy" not in bench.code
         assert bench._status["text"] == "Switched off: energy, pointing (this data set has no boxes)."
         why = {one["value"]: one["why"] for one in bench._tests}
         assert why["energy"] == "needs boxes; this data set has none"
@@ -250,6 +254,13 @@ def test_tests_that_the_data_set_cannot_serve_are_switched_off_and_it_is_said(fo
         assert why["insertion-deletion"] == ""
     finally:
         bench.close()
+
+
+def test_a_data_set_is_listed_once(bench: Benchmark, folder: Path) -> None:
+    for data in (str(folder), "textures", str(folder), "toyworld"):
+        bench.data = data
+        bench.wait()
+    assert [one["value"] for one in bench._sets] == ["toyworld", "textures", str(folder)]
 
 
 def test_a_broken_picture_is_listed_and_the_rest_goes_on(folder: Path) -> None:
@@ -289,6 +300,7 @@ def test_a_path_without_a_data_set_leaves_the_one_before(bench: Benchmark) -> No
     assert bench.error is not None
     assert bench.error.startswith("there is no data set at '/no/such/place'")
     assert bench.data == "toyworld"
+    assert "/no/such/place" not in bench.code
     assert bench.run().wait().error is None
 
 

@@ -18,7 +18,7 @@ from ..evaluation.measure import find_measure
 from ..evaluation.plan import make_plan
 from ..evaluation.runner import checked
 from .benchmark_record import BenchmarkRecord, Look
-from .benchmark_traits import WORLDS, BenchmarkTraits
+from .benchmark_traits import BenchmarkTraits
 from .benchmark_words import asked_methods, lacking, measure_words, method_words, set_words
 from .sources import Networks
 from .subject import failure, offer, sentence
@@ -86,6 +86,7 @@ class BenchmarkWork(BenchmarkRecord):
     def __init__(self, networks: Networks, given: dict[str, Items], **traits: Any) -> None:
         self.given = given
         self._items: tuple[str, Items] | None = None
+        self._good = ""  # the data set that was found last
         self._clock: Clock | None = None
         self._setting: Worker[Asked] = Worker(self._set_up, "camwidgets-benchmark-setup")
         self._running: Worker[tuple[Asked, Path, Clock]] = Worker(self._evaluate, "camwidgets-benchmark-run")
@@ -100,6 +101,7 @@ class BenchmarkWork(BenchmarkRecord):
             classifier = self._network(asked, lambda text: self._tell(text, ticket))
             with self._lock:
                 ticket.check()
+                self._good = asked.data
                 self._found, self._tests = set_words(items), measure_words(items)
                 self._methods = method_words(classifier)
                 self._networks = self.networks.options()
@@ -118,8 +120,9 @@ class BenchmarkWork(BenchmarkRecord):
     def _unset(self, error: Exception) -> None:
         """Back to the data set that was there before."""
         self._ready = False
-        self.data = self._items[0] if self._items else ""
+        self.data = self._good
         self._ready = True
+        self.code = self._code()
         self._status = failure(error)
 
     def _network(self, asked: Asked, tell: Callable[[str], None]) -> Classifier | None:
@@ -137,7 +140,7 @@ class BenchmarkWork(BenchmarkRecord):
             from ..datasets import open_dataset
 
             kept = self._items = (data, open_dataset(data))
-            if data not in WORLDS:
+            if all(one["value"] != data for one in self._sets):
                 with self._lock:
                     self._sets = [*self._sets, {"value": data, "text": Path(data).name or data, "group": "Found"}]
         return kept[1]
@@ -149,9 +152,14 @@ class BenchmarkWork(BenchmarkRecord):
             self._ready = False
             self.tests = [name for name in self.tests if name not in out]
             self._ready = True
+            self.code = self._code()
             missing = lacking(items, [need for name in out for need in find_measure(name).needs])
             text = f"Switched off: {', '.join(out)} (this data set has no {missing})."
             self._status = {"state": "told", "text": text}
+
+    def _code(self) -> str:
+        """The lines that run what is asked."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------ evaluating
 
