@@ -345,6 +345,16 @@ def test_messages_that_cannot_be_answered_are_said(bench: Benchmark) -> None:
     assert bench.error is None
 
 
+def test_run_takes_along_what_was_just_chosen(bench: Benchmark) -> None:
+    bench._handle_custom_msg({"kind": "run", "asked": {"limit": 2, "methods": ["centre"]}}, [])
+    assert bench.wait()._report["pictures"] == 2
+    assert bench.limit == 2
+    bench._handle_custom_msg({"kind": "run", "asked": {"limit": 0}}, [])
+    assert bench.error is not None
+    assert "from 1 up" in bench.error
+    assert len(bench.runs) == 1
+
+
 def test_options_are_known() -> None:
     with pytest.raises(ValueError, match="option of Benchmark"):
         Benchmark("toy", method="gradcam")

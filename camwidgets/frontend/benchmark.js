@@ -9,6 +9,7 @@ import { plural, runsPart } from "./benchmark_runs.js";
 import { benchmarkFoot, howGroup, methodsPart, runBar, testsPart, troublesPart, whatGroup } from "./benchmark_column.js";
 
 const CHOSEN = ["network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed", "results", "code", "problem"];
+const ASKED = CHOSEN.slice(0, -2);
 const LISTS = ["_networks", "_sets", "_methods", "_tests", "_found"];
 
 class Bench {
@@ -141,8 +142,10 @@ class Bench {
 
   // ---------------------------------------------------------------- acts
   send(content) {
-    this.model.save_changes(); // what was just chosen goes first
-    this.link.send(content);
+    this.model.save_changes();
+    // Messages overtake changes that wait for the kernel: what Run is to do goes with it.
+    const asked = content.kind === "run" ? { asked: Object.fromEntries(ASKED.map((name) => [name, this.get(name)])) } : {};
+    this.link.send({ ...content, ...asked });
   }
 
   dismiss() {

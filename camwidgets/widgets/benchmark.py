@@ -231,6 +231,9 @@ class Benchmark(BenchmarkWork):
     def _act(self, content: dict[str, Any]) -> None:
         kind = content.get("kind")
         if kind == "run":
+            # What was just chosen may still be on its way: the front end holds changes back while the kernel is busy.
+            for name, value in dict(content.get("asked") or {}).items():
+                setattr(self, choose("trait", name, (*ASKED, "results")), value)
             self.run()
         elif kind == "cancel":
             self.cancel()

@@ -201,7 +201,8 @@ def test_a_run_is_followed_and_cancelled_and_nothing_jumps(view: StubView) -> No
     table = view.root.locator(".cw-table-results")
     before = table.bounding_box()
     view.root.get_by_role("button", name="Run", exact=True).click()
-    assert messages(view, "run")
+    asked = messages(view, "run")[0]["asked"]  # what was chosen goes with it: changes may be held back
+    assert [asked["methods"], asked["limit"], asked["results"]] == [METHODS, 8, ""]
     view.set(_progress={"state": "running", "done": 3, "total": 12, "rate": 0.5, "left": 18.0, "seconds": 6.0})
     expect(view.root.locator(".cw-run-words")).to_have_text("3 of 12 pictures · 30.0 pictures/min · 18 s left")
     expect(view.root.get_by_role("progressbar")).to_have_attribute("aria-valuenow", "3")
