@@ -53,6 +53,9 @@ def evaluate(
     from camwidgets.evaluation.mosaics import mosaics as made_of
 
     try:
+        for path in (csv, html):
+            if path is not None and not path.expanduser().parent.is_dir():
+                raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
         classifier = load(model, None if weights.casefold() == "none" else weights)
         items = open_dataset(dataset)
         if mosaics is not None:

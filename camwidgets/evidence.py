@@ -235,7 +235,7 @@ def _scores(classifier: Classifier, y: Tensor, target: Target) -> tuple[tuple[in
     """Class indices (or the callable's name) and the N scores, still in the graph."""
     n = len(y)
     if callable(target):
-        scores = torch.stack([_call_target(target, row) for row in y])
+        scores = torch.stack([call_target(target, row) for row in y])
         return (getattr(target, "__name__", type(target).__name__),) * n, scores
     if target is None:
         indices = y.detach().argmax(1).tolist()
@@ -248,7 +248,7 @@ def _scores(classifier: Classifier, y: Tensor, target: Target) -> tuple[tuple[in
     return tuple(indices), y[torch.arange(n, device=y.device), torch.tensor(indices, device=y.device)]
 
 
-def _call_target(target: Any, row: Tensor) -> Tensor:
+def call_target(target: Any, row: Tensor) -> Tensor:
     """A callable gets one picture's vector of logits; one written for a batch (1×C) is served too."""
     try:
         score = target(row)

@@ -150,9 +150,10 @@ def explain(
         gamma, scale, reduce: fusion of stages as in [000] 3.9 (see `maps.fusion.Plan`).
         preset: "paper", "official-script", "torchcam", "pytorch-grad-cam" or "gated" in place of scale and reduce.
         enhance: sliding-window enhancement (`maps.enhance.Enhancement` to set windows) around the method.
-        batch: pictures a forward pass where there are many; None = as memory allows. The map does not depend on it.
-        progress: called with (done, total) where there are many passes; whatever it raises ends the work. A `Passes`
-            says the same, and counts.
+        batch: pictures a forward pass where there are many; None = as memory allows (of given pictures: all at once,
+            for the gradient family). The map does not depend on it.
+        progress: called with (done, total), of pictures or of passes where one picture takes many; whatever it raises
+            ends the work. A `Passes` says the same, and counts.
         parameters: of the method, as `print(camwidgets.methods()["rise"].about())` lists them.
     Raises:
         ValueError, TypeError: something given is not valid; the sentence says what would be.
@@ -175,12 +176,15 @@ def explain(
     names = chosen_stages(classifier, found, stages)
     x = classifier.preprocess(image)
     how = Recipe(found, plan, gradient, checked, enhancement(enhance, (int(x.shape[2]), int(x.shape[3]))))
+    passes = progress if isinstance(progress, Passes) else Passes(batch, progress=progress)
+    made: list[Explanation] = []
     if found.kind == "evidence" and how.enhancement is None:
-        evidence = capture(classifier, x, target, taps=names)
-        made = [explain_evidence(evidence[i], found, names, gradient, plan) for i in range(len(evidence))]
+        for start in range(0, len(x), batch or len(x)):
+            evidence = capture(classifier, x[start : start + (batch or len(x))], target, taps=names)
+            made += [explain_evidence(evidence[i], found, names, gradient, plan) for i in range(len(evidence))]
+            passes.report(len(made), len(x))
     else:
-        passes = progress if isinstance(progress, Passes) else Passes(batch, progress=progress)
-        made = [run(classifier, x[i : i + 1], target, names, how, passes.step(i, len(x))) for i in range(len(x))]
+        made += [run(classifier, x[i : i + 1], target, names, how, passes.step(i, len(x))) for i in range(len(x))]
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
 
 

@@ -95,7 +95,7 @@ def test_intervals_and_pairs(report: Report) -> None:
 
 
 def test_aggregates_by_hand() -> None:
-    groups = np.array(["a", "a", "a", "b"])
+    groups = np.array([0, 0, 0, 2])
     assert class_mean(np.array([1.0, 1.0, 1.0, 0.0]), groups) == 0.5
     assert best(np.array([[0.0, 1.0], [1.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), groups) == 0.75
 
@@ -226,6 +226,81 @@ def test_truth_that_is_not_there_is_told_before_anything_runs(toy: camwidgets.Cl
         evaluate(toy, foreign, ["gradcam"], ["occlusion"], progress=False)
     report = evaluate(toy, foreign, ["gradcam"], ["occlusion"], target="predicted", progress=False)
     assert cell(report.table(), "Grad-CAM", "occluded-p") <= 1
+
+
+def test_runs_are_told_apart(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    """By which pictures they are of, and by which network: the same weights under another activation are another."""
+    import torch
+    from torch import nn
+
+    path = tmp_path / "r.sqlite"
+    parts = world[:4], world[4:8]
+    halves = [evaluate(toy, part, ["gradcam"], ["energy"], results=path, progress=False) for part in parts]
+    assert halves[0].run.id != halves[1].run.id
+    assert [one.pictures for one in halves] == [4, 4]
+    found = []
+    for activation in (nn.ReLU, nn.SiLU):
+        torch.manual_seed(0)
+        head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+        net = nn.Sequential(nn.Conv2d(3, 8, 3, 4), activation(), *head)
+        classifier = camwidgets.wrap(net, labels=toy.labels, input_size=96, name="net")
+        asked: Any = world[:3], {"m": {"method": "layercam"}}, ["energy"]
+        kept = evaluate(classifier, *asked, results=path, progress=False)
+        alone = evaluate(classifier, *asked, progress=False)
+        np.testing.assert_array_equal(kept.values("m", "energy")[1], alone.values("m", "energy")[1])
+        found.append(kept.values("m", "energy")[1])
+    assert not np.allclose(found[0], found[1])
+
+
+def test_weights_written_behind_the_back_are_noticed(toy: camwidgets.Classifier) -> None:
+    from camwidgets.evaluation.identity import network_hash
+
+    copy = pickle.loads(pickle.dumps(toy))
+    assert network_hash(copy) == network_hash(toy)
+    last = [p for p in copy.module.parameters() if p.ndim > 1][-1]
+    last.data[-1, -1] += 1
+    assert network_hash(copy) != network_hash(toy)
+
+
+def test_a_report_of_failures_alone(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    gone: Any = [Item("gone.png", 1, ((0, 0, 5, 5),), None, Missing())]  # type: ignore[arg-type]
+    report = evaluate(toy, Items("gone", gone), ["gradcam", "centre"], ["energy"], progress=False)
+    assert report.pictures == 0
+    assert len(pd.read_csv(report.to_csv(tmp_path / "r.csv"))) == 0
+    assert "there is no picture" in report.to_html(tmp_path / "r.html").read_text("utf-8")
+    assert np.isnan(cell(report.paired("Grad-CAM", "centre"), "energy ↑", "difference"))
+
+
+def test_what_a_map_costs_does_not_depend_on_the_order(toy: camwidgets.Classifier, world: Items) -> None:
+    costs = [
+        evaluate(toy, world, order, ["energy"], progress=False).cost()["seconds"]
+        for order in (["gradcam", "layercam"], ["layercam", "gradcam"])
+    ]
+    for name in ("Grad-CAM", "LayerCAM"):
+        assert 0.2 < costs[0][name] / costs[1][name] < 5
+    assert costs[0]["Grad-CAM"] > 0.002, "a forward and a backward pass are part of it"
+
+
+def test_localisation_with_the_predicted_class_still_asks_for_the_true_one(
+    toy: camwidgets.Classifier, world: Items
+) -> None:
+    wrong = Items("wrong", [Item(one.id, (toy.index(str(one.label)) + 1) % 10, one.boxes, one.size, one.source)
+                            if isinstance(one.label, str)
+                            else Item(one.id, (int(one.label or 0) + 1) % 10, one.boxes, one.size, one.source)
+                            for one in world])  # fmt: skip
+    report = evaluate(toy, wrong, ["gradcam"], ["localisation"], target="predicted", progress=False)
+    assert cell(report.table(), "Grad-CAM", "box") > 0.3
+    assert cell(report.table(), "Grad-CAM", "loc1") == 0
+
+
+def test_a_method_that_others_cannot_find_by_name(toy: camwidgets.Classifier, world: Items) -> None:
+    from camwidgets.maps.method import Method
+
+    mine = Method("mine", "Mine", lambda request: request.x[0, 0].abs(), "", "", kind="picture")
+    with pytest.raises(ValueError, match="'mine' is not in the catalogue: an evaluation takes methods by name"):
+        evaluate(toy, world, [mine], ["energy"], progress=False)
+    with pytest.raises(ValueError, match="unknown preset 'papr'"):
+        evaluate(toy, world, [{"method": "layercam", "preset": "papr"}], ["energy"], progress=False)
 
 
 def test_cancelled_work_is_kept(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:

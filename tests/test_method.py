@@ -221,3 +221,26 @@ def test_parameters_as_text() -> None:
     with pytest.raises(ValueError, match="unknown mode 'c'"):
         Parameter("mode", "a", "how", choices=("a", "b")).check("c")
     assert "power=1.0: exponent (between 0 and 4)" in BRIGHT.about()
+
+
+def test_a_parameter_that_explain_takes_itself_is_refused() -> None:
+    with pytest.raises(ValueError, match="odd: the parameter 'gamma' is a keyword of explain; rename it"):
+        Method("odd", "Odd", brightness, "", "", kind="picture", parameters=(Parameter("gamma", 1.0, "x"),))
+
+
+def test_callable_targets() -> None:
+    """A callable gets one picture's logits; one written for a batch is served too; what is no number is told."""
+    found = [explain(net(), X, "scorecam", target) for target in (lambda y: y[1], lambda y: y[:, 1])]
+    np.testing.assert_array_equal(found[0].map, found[1].map)
+    with pytest.raises(ValueError, match="must return one number"):
+        explain(net(), X, "scorecam", lambda y: 1.0)
+
+
+def test_batches_of_given_pictures() -> None:
+    seen: list[tuple[float, float]] = []
+    pictures = torch.rand(5, 3, 16, 16, generator=torch.Generator().manual_seed(3))
+    whole = explain(net(), pictures, "layercam")
+    parts = explain(net(), pictures, "layercam", batch=2, progress=lambda *done: seen.append(done))
+    assert seen == [(2, 5), (4, 5), (5, 5)]
+    for a, b in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(a.map, b.map, atol=1e-6)

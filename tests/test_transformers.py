@@ -120,7 +120,8 @@ def test_another_input_size_is_refused_in_words() -> None:
 def timm_swin(dtype: torch.dtype = torch.float64) -> Classifier:
     import timm
 
-    options: dict[str, Any] = {"img_size": 64, "window_size": 4, "depths": (2, 2), "num_heads": (3, 6), "num_classes": 5}
+    options: dict[str, Any] = {"img_size": 64, "window_size": 4, "depths": (2, 2), "num_heads": (3, 6)}
+    options["num_classes"] = 5
     net = timm.create_model("swin_tiny_patch4_window7_224", pretrained=False, **options)
     return wrap(tamed(net).to(dtype).eval(), input_size=64, name="swin")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .opening import open_dataset as open_dataset
 
 _LATER = {"open_dataset": "opening", "match_labels": "labels"}
+_WORLDS = ("toyworld", "textures")
 __all__ = ["Item", "Items", "match_labels", "open_dataset"]
 
 
@@ -21,6 +22,8 @@ def __getattr__(name: str) -> Any:
     """The readers are loaded at first use: the worlds must not wait for them."""
     from importlib import import_module
 
+    if name in _WORLDS:
+        return import_module(f"{__name__}.{name}")
     if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

@@ -139,7 +139,11 @@ class Member(Source):
     index: int
 
     def open(self) -> Picture:
-        return open_image(as_picture(self.dataset[self.index][0]))
+        try:
+            found = self.dataset[self.index][0]
+        except Exception as error:  # somebody's data set may raise anything, and one picture is not all
+            raise ValueError(f"picture {self.index} of the data set: {type(error).__name__}: {error}") from error
+        return open_image(as_picture(found))
 
     def hash(self) -> str:
         return picture_hash(np.asarray(self.open()))
@@ -206,7 +210,7 @@ def _member(
     key = str(index) if files is None else os.path.relpath(files[index], dataset.root).replace(os.sep, "/")
     try:
         target = _second(dataset, index) if targets is None else targets[index]
-    except (OSError, ValueError, RuntimeError) as error:  # a broken picture is told when it is opened
+    except Exception as error:  # noqa: BLE001  somebody's data set may raise anything; a broken picture is told when it is opened
         return Item(key, None, (), None, source, problem=f"picture {key}: {error}")
     return Item(key, _label(target, classes), (), None, source)
 

@@ -97,7 +97,6 @@ def as_page(report: Report) -> str:
     pairs = "".join(
         f"<h3>{escape(first)} − {escape(other)}</h3>{report.paired(first, other).to_html(float_format=signed)}"
         for other in report.methods[1:]
-        if not report.table().loc[[first, other]].isna().to_numpy().all()
     )
     asked = escape(json.dumps(report.run.request, indent=1, ensure_ascii=False))
     return (

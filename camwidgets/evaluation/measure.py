@@ -27,7 +27,7 @@ class Case:
     Attributes:
         classifier, x: the network and its 1×3×H×W input. target: the class explained. map: H×W float32 in [0, 1].
         logits: C, of the untouched picture. boxes: of the object, (x0, y0, x1, y1) in pixels of the input.
-        mask: of the object, H×W bool, or None. passes: runs the network and counts. seed: of whatever is drawn.
+        mask: of the object, H×W bool, or None. passes: runs the network and counts. label: the true class, if known.
     """
 
     classifier: Classifier
@@ -38,7 +38,7 @@ class Case:
     boxes: tuple[tuple[float, ...], ...] = ()
     mask: np.ndarray | None = None
     passes: Passes = field(default_factory=Passes)
-    seed: int = 0
+    label: int | None = None
 
     @property
     def inside(self) -> np.ndarray:
@@ -48,8 +48,9 @@ class Case:
         return within((self.map.shape[0], self.map.shape[1]), self.boxes)
 
     def rank(self) -> int:
-        """How many classes are more probable than the target: 0 = it is the network's first answer."""
-        return int((self.logits > self.logits[self.target]).sum())
+        """How many classes are more probable than the true one: 0 = it is the network's first answer."""
+        true = self.target if self.label is None else self.label
+        return int((self.logits > self.logits[true]).sum())
 
 
 def mean(values: np.ndarray, groups: np.ndarray) -> float:
@@ -58,10 +59,10 @@ def mean(values: np.ndarray, groups: np.ndarray) -> float:
 
 
 def class_mean(values: np.ndarray, groups: np.ndarray) -> float:
-    """The mean over classes of the mean over a class's pictures."""
-    names, where = np.unique(groups, return_inverse=True)
-    sums = np.bincount(where, values, len(names))
-    return float((sums / np.bincount(where, minlength=len(names))).mean())
+    """The mean over classes of the mean over a class's pictures. groups: class of each picture, small integers."""
+    counts = np.bincount(groups)
+    there = counts > 0
+    return float((np.bincount(groups, values)[there] / counts[there]).mean())
 
 
 def best(values: np.ndarray, groups: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from PIL import Image
 from ..classifiers.classifier import Classifier
 from ..datasets.checks import check_integer, check_share
 from ..datasets.items import Item, Items, Source
+from ..datasets.labels import match_labels
 from ..images import Picture
 
 CELLS = 4
@@ -48,6 +49,7 @@ def mosaics(
     """
     check_integer("count", count, 1)
     check_share("sure", sure, 1.0)
+    items = items.relabelled(match_labels(items, classifier))
     labels = {i: label for i, item in enumerate(items) if (label := _confident(classifier, item, sure)) is not None}
     if len(set(labels.values())) < CELLS:
         raise ValueError(

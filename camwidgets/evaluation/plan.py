@@ -12,11 +12,13 @@ import numpy as np
 
 from ..classifiers.classifier import Classifier
 from ..errors import choose
-from ..maps.catalogue import find
+from ..maps.catalogue import find, methods
 from ..maps.enhance import Enhancement
+from ..maps.fusion import make_plan as make_fusion
 from ..maps.method import Method
 from ..maps.recipe import chosen_stages, enhancement, refuse
 from ..maps.stages import sign_of
+from .identity import network_hash
 from .location import centre_map, random_map
 from .measure import Measure, find_measure
 
@@ -63,7 +65,8 @@ class Plan:
     Attributes:
         specs: the methods. measures: tests with their checked parameters. target: "label" (the data set's class) or
             "predicted" (the network's first answer). fit: how pictures are brought to the input ("squash" shows them
-            whole; None: as the classifier's own preprocessing does). batch: pictures a pass. seed: of what is drawn.
+            whole; None: as the classifier's own preprocessing does). batch: pictures a pass. seed: of the baseline
+            "random". network: hash of all that the network's answers depend on (`identity.network_hash`).
     """
 
     specs: tuple[Spec, ...]
@@ -72,6 +75,7 @@ class Plan:
     fit: str | None = "squash"
     batch: int | None = None
     seed: int = 0
+    network: str = ""
 
     @property
     def tests(self) -> list[tuple[Measure, dict[str, Any]]]:
@@ -88,35 +92,35 @@ class Plan:
         return {
             "methods": {spec.title: spec.identity() for spec in self.specs},
             "tests": dict(self.measures),
-            "target": self.target, "fit": self.fit, "seed": self.seed, "version": VERSION,
+            "target": self.target, "fit": self.fit, "seed": self.seed, "network": self.network, "version": VERSION,
         }  # fmt: skip
 
 
-def make_plan(classifier: Classifier, methods: Methods, tests: Any, **settings: Any) -> Plan:
+def make_plan(classifier: Classifier, wanted: Methods, tests: Any, **settings: Any) -> Plan:
     """The checked plan; whatever is wrong is told here, before anything runs.
 
     Raises:
         ValueError, TypeError: an unknown method, test, option or parameter, or a method that cannot serve the network.
     """
-    specs = tuple(make_specs(classifier, methods))
+    specs = tuple(make_specs(classifier, wanted))
     if not specs:
         raise ValueError("no method was given to evaluate")
-    wanted = {tests: {}} if isinstance(tests, (str, Measure)) else tests
-    pairs = wanted.items() if isinstance(wanted, Mapping) else [(one, {}) for one in wanted]
+    asked = {tests: {}} if isinstance(tests, (str, Measure)) else tests
+    pairs = asked.items() if isinstance(asked, Mapping) else [(one, {}) for one in asked]
     measures = [(find_measure(one).name, find_measure(one).check(dict(given))) for one, given in pairs]
     if not measures:
         raise ValueError("no test was given to evaluate by")
     choose("target", settings.get("target", "label"), TARGETS)
     if settings.get("fit") is not None:
         choose("fit", settings["fit"], ("squash", "crop"))
-    return Plan(specs, tuple(measures), **settings)
+    return Plan(specs, tuple(measures), network=network_hash(classifier), **settings)
 
 
-def make_specs(classifier: Classifier, methods: Methods) -> list[Spec]:
+def make_specs(classifier: Classifier, wanted: Methods) -> list[Spec]:
     """Names, `{title: name or options}`, or a list of names and options, as checked `Spec`s."""
-    if isinstance(methods, (str, Method)):
-        methods = [methods]
-    pairs = list(methods.items()) if isinstance(methods, Mapping) else [(None, one) for one in methods]
+    if isinstance(wanted, (str, Method)):
+        wanted = [wanted]
+    pairs = list(wanted.items()) if isinstance(wanted, Mapping) else [(None, one) for one in wanted]
     specs = [_spec(classifier, title, given) for title, given in pairs]
     titles = [spec.title for spec in specs]
     for title in titles:
@@ -135,10 +139,14 @@ def _spec(classifier: Classifier, title: str | None, given: Any) -> Spec:
             raise ValueError(f"the baseline {method!r} has no options; {', '.join(options)} given")
         return Spec(title or method, method)
     found = find(method)
+    if found is not methods().get(found.name):
+        raise ValueError(f"{found.name!r} is not in the catalogue: an evaluation takes methods by name, since other "
+                         f"processes must find them too; CONTRIBUTING.md shows how to add one")  # fmt: skip
     refuse(found, classifier)
     own = {name: value for name, value in options.items() if name in OPTIONS}
     parameters = found.check({name: value for name, value in options.items() if name not in OPTIONS})
     sign_of(found, own.get("gradient"))
+    make_fusion(**{name: own[name] for name in ("gamma", "scale", "reduce", "preset") if name in own})
     own["enhance"] = _enhancement(own.get("enhance", False), classifier.input_size)
     stages = chosen_stages(classifier, found, own.pop("stages", None))
     if stages:

@@ -17,7 +17,7 @@ import torch
 from ..classifiers.classifier import Classifier
 from ..datasets.items import Item
 from .plan import Plan
-from .results import Picture, Results
+from .results import Outcome, Picture, Results
 from .work import work
 
 BLOCKS = 8  # pieces of work a worker gets, one after the other: what a killed worker loses is one of them
@@ -28,46 +28,67 @@ class Evaluator:
     `store` lists what Ray's store holds of the network and the data set: put there once, not sent with every actor.
     """
 
-    def __init__(self, store: list[Any], plan: Plan, threads: int) -> None:
+    def __init__(self, store: list[Any], plan: Plan, record: Any, threads: int) -> None:
         import ray
 
         # Sums are added up in another order by another number of threads: results would differ in the last bit.
         torch.set_num_threads(threads)
         self.classifier, self.items = ray.get(store)
-        self.plan = plan
+        self.plan, self.record = plan, record
         if torch.cuda.is_available():
             self.classifier.to("cuda")
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        picture = work(self.classifier, self.items[int(row["item"])], self.plan, lambda keys: {})
+        picture = work(self.classifier, self.items[int(row["item"])], self.plan, self.known)
         return {"picture": pickle.dumps(picture)}  # comes from our own workers only; Ray's tables hold plain values
 
 
-def pictures(
-    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, run: int, workers: int
-) -> Iterator[Picture]:
-    """Finished pictures as they come, in any order. A worker that dies is replaced and its picture done again.
+    def known(self, keys: list[str]) -> dict[str, Outcome]:
+        """What is on record already."""
+        import ray
 
-    Pictures that this run has on record without an error are not sent out again.
-    """
+        found: dict[str, Outcome] = {} if self.record is None else ray.get(self.record.known.remote(keys))
+        return found
+
+
+class Record:
+    """Answers for the file of results, on the machine where it lies."""
+
+    def __init__(self, path: str) -> None:
+        self.results = Results(path)
+
+    def known(self, keys: list[str]) -> dict[str, Outcome]:
+        return self.results.known(keys)
+
+
+def pictures(
+    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, workers: int
+) -> Iterator[Picture]:
+    """Finished pictures as they come, in any order. A worker that dies is replaced and its picture done again."""
     ray = _ray()
     if isinstance(workers, bool) or int(workers) != workers or workers < 1:
         raise ValueError(f"the number of workers is a whole number, at least 1; got {workers!r}")
-    done = kept.finished(run)
-    todo = [i for i, item in enumerate(items) if item.id not in done]
-    if not todo:
-        return
     with _cluster(ray), _quiet(ray):
         store = [ray.put(classifier), ray.put(items)]
-        blocks = min(len(todo), BLOCKS * int(workers))
-        rows = ray.data.from_items([{"item": i} for i in todo], override_num_blocks=blocks)
+        blocks = min(len(items), BLOCKS * int(workers))
+        rows = ray.data.from_items([{"item": i} for i in range(len(items))], override_num_blocks=blocks)
         found = rows.map(
-            Evaluator, fn_constructor_args=(store, plan, torch.get_num_threads()),
+            Evaluator, fn_constructor_args=(store, plan, _record(ray, kept), torch.get_num_threads()),
             compute=ray.data.ActorPoolStrategy(size=int(workers)),
             num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
         )  # fmt: skip
         for row in found.iter_rows():
             yield pickle.loads(row["picture"])
+
+
+def _record(ray: Any, kept: Results) -> Any:
+    """A `Record` here, where the file is; None for results in memory."""
+    if kept.path == ":memory:":
+        return None
+    here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+        ray.get_runtime_context().get_node_id(), soft=False
+    )
+    return ray.remote(Record).options(num_cpus=0, scheduling_strategy=here).remote(str(kept.path))
 
 
 @contextmanager
@@ -101,6 +122,7 @@ def _ray() -> Any:
     try:
         import ray
         import ray.data
+        import ray.util.scheduling_strategies
     except ImportError as error:
         raise ImportError("engine='ray' needs Ray: pip install 'camwidgets[ray]'") from error
     return ray

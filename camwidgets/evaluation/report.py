@@ -86,12 +86,12 @@ class Report:
         return pd.DataFrame(failed, columns=["item", "method", "test", "error"])
 
     def values(self, method: str, result: str) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """(pictures, values N or N × thresholds, classes) of one method for one result."""
+        """(pictures, values N or N × thresholds, classes as numbers) of one method for one result."""
         test, about = self._result(result)
         choose("method of this report", method, self.methods)
         rows = [r for r in self._of.get((method, test), ()) if r["values"] is not None]
-        labels = np.array([row["label"] for row in rows])
-        return [row["item"] for row in rows], stacked([row["values"][about.key] for row in rows]), labels
+        classes = np.array([self._classes[row["label"]] for row in rows], int)
+        return [row["item"] for row in rows], stacked([row["values"][about.key] for row in rows]), classes
 
     # ------------------------------------------------------------------ tables
 
@@ -101,11 +101,7 @@ class Report:
 
     def intervals(self, results: Sequence[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Lower and upper ends of the 95 % bootstrap intervals, as `table` is laid out."""
-        ends = {}
-        for method in self.methods:
-            for name in results or list(self.results):
-                _, values, labels = self.values(method, name)
-                ends[method, name] = interval(values, labels, self._result(name)[1].aggregate)
+        ends = {(m, name): self._interval(m, name) for m in self.methods for name in results or list(self.results)}
         return self._frame(results, {key: low for key, (low, _) in ends.items()}), self._frame(
             results, {key: high for key, (_, high) in ends.items()}
         )
@@ -124,7 +120,10 @@ class Report:
         return pd.DataFrame.from_dict(found, orient="index")
 
     def paired(self, a: str, b: str, results: Sequence[str] | None = None) -> pd.DataFrame:
-        """a − b on the same pictures: difference, 95 % interval, which is better ("" where the interval holds 0)."""
+        """a − b on the same pictures: difference, 95 % interval, which is better ("" where the interval holds 0).
+
+        NaN where the two have no picture in common.
+        """
         import pandas as pd
 
         rows = {}
@@ -133,8 +132,10 @@ class Report:
             (items_a, of_a, labels), (items_b, of_b, _) = self.values(a, name), self.values(b, name)
             common = sorted(set(items_a) & set(items_b))
             if not common:
-                raise ValueError(f"{a!r} and {b!r} have no picture in common")
-            at_a, at_b = [items_a.index(i) for i in common], [items_b.index(i) for i in common]
+                rows[f"{name} {about.arrow}"] = {"difference": np.nan, "low": np.nan, "high": np.nan, "better": ""}
+                continue
+            place_a, place_b = ({item: i for i, item in enumerate(items)} for items in (items_a, items_b))
+            at_a, at_b = [place_a[i] for i in common], [place_b[i] for i in common]
             mid, low, high = difference(of_a[at_a], of_b[at_b], labels[at_a], about.aggregate)
             sure = low > 0 or high < 0
             winner = (a if mid * about.better > 0 else b) if sure else ""
@@ -195,7 +196,8 @@ class Report:
                 if test == row["test"] and row["values"] is not None:
                     head = {key: row[key] for key in ("item", "label", "probability", "method", "test")}
                     rows.append(head | {"result": name, "value": row["values"][about.key]})
-        return pd.DataFrame(rows)
+        columns = ["item", "label", "probability", "method", "test", "result", "value"]
+        return pd.DataFrame(rows, columns=columns)
 
     def to_csv(self, path: str | Path) -> Path:
         """`to_frame` as a CSV file; a cell that a spreadsheet would take for a formula is quoted."""
@@ -222,6 +224,21 @@ class Report:
         for row in self.rows:
             found.setdefault((row["method"], row["test"]), []).append(row)
         return found
+
+    @cached_property
+    def _classes(self) -> dict[str, int]:
+        return {label: i for i, label in enumerate(sorted({row["label"] for row in self.rows}))}
+
+    @cached_property
+    def _intervals(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """What was computed so far: one of each method and result."""
+        return {}
+
+    def _interval(self, method: str, name: str) -> tuple[float, float]:
+        if (method, name) not in self._intervals:
+            _, values, classes = self.values(method, name)
+            self._intervals[method, name] = interval(values, classes, self._result(name)[1].aggregate)
+        return self._intervals[method, name]
 
     def _result(self, name: str) -> tuple[str, Result]:
         if name not in self.results:

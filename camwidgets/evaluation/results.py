@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -107,10 +108,11 @@ class Results:
 
     def _open(self) -> None:
         self._db.execute("PRAGMA foreign_keys = ON")
-        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            if self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
-                raise ResultsError(f"{str(self.path)!r} is another program's data base; name a file of its own")
-            self._db.execute("PRAGMA journal_mode = WAL")
+        tables = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master")}
+        if tables and "meta" not in tables:
+            raise ResultsError(f"{str(self.path)!r} is another program's data base; name a file of its own")
+        if not tables:
+            self._write_ahead()
             with self._transaction():
                 for statement in _TABLES.split(";"):
                     self._db.execute(statement)
@@ -122,6 +124,18 @@ class Results:
                 f"{str(self.path)!r} was written by a newer version (schema {version}; this one reads {SCHEMA}): "
                 f"update camwidgets, or name another file"
             )
+
+    def _write_ahead(self) -> None:
+        """Switch to a WAL journal. This one statement does not wait for another process that does the same."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
     def __enter__(self) -> Results:
         return self
@@ -151,6 +165,7 @@ class Results:
         """All of one picture, or nothing: one transaction."""
         with self._told(), self._transaction():
             if picture.skipped is not None:
+                self._db.execute("DELETE FROM entries WHERE run = ? AND item = ?", (run, picture.item))
                 row = (run, picture.item, picture.skipped)
                 self._db.execute("INSERT OR REPLACE INTO skipped VALUES (?, ?, ?)", row)
                 return
@@ -158,10 +173,10 @@ class Results:
             for o in picture.outcomes:
                 values = None if o.values is None else json.dumps(o.values)
                 about = (o.seconds, o.forward, o.backward, o.target, o.probability, _now())
-                row = (o.key, values, o.error, *about)
+                outcome = (o.key, values, o.error, *about)
                 # An error is tried again by the next run; a value stays as it was first computed.
                 self._db.execute("DELETE FROM outcomes WHERE key = ? AND error IS NOT NULL", (o.key,))
-                self._db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+                self._db.execute("INSERT OR IGNORE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", outcome)
                 entry = (run, picture.item, picture.label, picture.probability, o.method, o.test, o.key)
                 self._db.execute("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?, ?, ?, ?)", entry)
 
@@ -238,16 +253,6 @@ class Results:
         """The pictures that could not be used, and why."""
         with self._told():
             return dict(self._db.execute("SELECT item, reason FROM skipped WHERE run = ? ORDER BY item", (run,)))
-
-    def finished(self, run: int) -> set[str]:
-        """The pictures of which everything is on record, and nothing failed."""
-        with self._told():
-            rows = self._db.execute(
-                "SELECT item FROM entries LEFT JOIN outcomes USING (key) WHERE run = ? "
-                "GROUP BY item HAVING COUNT(error) = 0",
-                (run,),
-            )
-            return {item for (item,) in rows}
 
     def items(self, run: int) -> set[str]:
         """The pictures that are done."""

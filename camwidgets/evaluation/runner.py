@@ -11,7 +11,7 @@ from ..classifiers.classifier import Classifier
 from ..datasets.items import Item, Items
 from ..datasets.labels import match_labels
 from ..errors import choose
-from .plan import Methods, Plan, make_plan
+from .plan import Methods, Plan, digest, make_plan
 from .report import Report
 from .results import Picture, Results
 from .work import work
@@ -74,7 +74,7 @@ def evaluate(
         report = stack.enter_context(_reporting(progress, len(items)))
         done = 0
         try:
-            for picture in _pictures(classifier, items, plan, kept, run, engine, workers):
+            for picture in _pictures(classifier, items, plan, kept, engine, workers):
                 kept.add(run, picture)
                 done += 1
                 report(done, len(items))
@@ -91,21 +91,22 @@ def checked(classifier: Classifier, items: Items, plan: Plan) -> Items:
         raise ValueError(f"{_asking(plan, 'boxes')} needs boxes; {items.name} has none")
     if "mask" in plan.needs and not items.has_masks:
         raise ValueError(f"{_asking(plan, 'mask')} needs masks; {items.name} has none")
-    if plan.target == "predicted":
-        return items
     try:
         found = match_labels(items, classifier)
     except ValueError as error:
+        if plan.target == "predicted":
+            return items
         raise ValueError(f"{error}; target='predicted' needs no labels") from None
-    if not found:
+    if not found and plan.target == "label":
         raise ValueError(f"{items.name} has no labels; with target='predicted' none are needed")
     return items.relabelled(found)
 
 
 def request(classifier: Classifier, items: Items, plan: Plan, limit: int | None) -> dict[str, Any]:
     """What a run is identified by: the same request goes on with its run."""
+    listed = digest([(item.id, str(item.label), item.boxes) for item in items])
     about = {"model": classifier.name, "weights_sha256": classifier.weights_hash(), "data": items.name}
-    return about | {"pictures": len(items), "limit": limit, **plan.as_dict()}
+    return about | {"pictures": len(items), "limit": limit, "listed": listed, **plan.as_dict()}
 
 
 def _asking(plan: Plan, need: str) -> str:
@@ -122,13 +123,13 @@ def _items(dataset: Any) -> Items:
 
 
 def _pictures(
-    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, run: int, engine: str, workers: int
+    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, engine: str, workers: int
 ) -> Iterator[Picture]:
     """One finished picture after the other, in whatever order."""
     if engine == "ray":
         from .ray_engine import pictures
 
-        yield from pictures(classifier, items, plan, kept, run, workers)
+        yield from pictures(classifier, items, plan, kept, workers)
         return
     for item in items:
         yield work(classifier, item, plan, kept.known)

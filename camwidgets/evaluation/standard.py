@@ -58,6 +58,8 @@ def energy(case: Case) -> Values:
 
 def localisation(case: Case, threshold: float = 0.15) -> Values:
     """Hits of the box over thresholds; at the given one also with the network's answer."""
+    if not case.boxes:
+        raise ValueError("there is no box of the class in this picture")
     rank = case.rank()
     hit = float(box_hits(case.map, case.boxes, [threshold])[0])
     hits = box_hits(case.map, case.boxes).astype(float)

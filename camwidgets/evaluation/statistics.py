@@ -19,14 +19,17 @@ def interval(
 
     Example:
         >>> from camwidgets.evaluation.measure import mean
-        >>> low, high = interval(np.array([0.0, 1.0] * 50), np.zeros(100), mean)
+        >>> low, high = interval(np.array([0.0, 1.0] * 50), np.zeros(100, int), mean)
         >>> 0.38 < low < 0.42, 0.58 < high < 0.62
         (True, True)
     """
     if len(values) < 2:
         return float("nan"), float("nan")
     random = np.random.default_rng(seed)
-    drawn = [aggregate(values[i], groups[i]) for i in random.integers(0, len(values), (rounds, len(values)))]
+    drawn = []
+    for _ in range(rounds):
+        i = random.integers(0, len(values), len(values))
+        drawn.append(aggregate(values[i], groups[i]))
     low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return float(low), float(high)
 
@@ -36,8 +39,9 @@ def difference(
 ) -> tuple[float, float, float]:
     """Paired: aggregate(a) − aggregate(b) on the same pictures, and its 95 % interval."""
     random = np.random.default_rng(seed)
-    drawn = [
-        aggregate(a[i], groups[i]) - aggregate(b[i], groups[i]) for i in random.integers(0, len(a), (rounds, len(a)))
-    ]
+    drawn = []
+    for _ in range(rounds):
+        i = random.integers(0, len(a), len(a))
+        drawn.append(aggregate(a[i], groups[i]) - aggregate(b[i], groups[i]))
     low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)) if len(a) > 1 else (np.nan, np.nan)
     return aggregate(a, groups) - aggregate(b, groups), float(low), float(high)

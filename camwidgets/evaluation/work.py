@@ -36,11 +36,39 @@ class Subject:
     logits: Tensor
     boxes: tuple[tuple[float, ...], ...]
     mask: np.ndarray | None
+    label: int | None
 
     @property
     def probability(self) -> float:
         """p_c of the untouched picture."""
         return float(self.logits.softmax(0)[self.target])
+
+
+class Shared:
+    """One forward and one backward pass that serve every method of the gradient family.
+
+    seconds: what they took; part of the cost of each of these methods, whichever was run first.
+    """
+
+    def __init__(self, classifier: Classifier, x: Tensor, taps: Any) -> None:
+        clock = time.perf_counter()
+        self.recording: Recording = record(classifier, x, taps)
+        self.seconds = time.perf_counter() - clock
+        self._evidence: Evidence | None = None
+
+    def __enter__(self) -> Shared:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.recording.close()
+
+    def evidence(self, target: int) -> Evidence:
+        """The evidence for the class, made once."""
+        if self._evidence is None:
+            clock = time.perf_counter()
+            self._evidence = self.recording.evidence(target)
+            self.seconds += time.perf_counter() - clock
+        return self._evidence
 
 
 def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Picture:
@@ -51,10 +79,11 @@ def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Pictur
     """
     try:
         view = seen(classifier, item, plan.fit)
+        label = item.label if isinstance(item.label, int) else None
         asked = _asked(classifier, item, plan)
         boxes = view.boxes if "boxes" in plan.needs else ()
         mask = view.mask if "mask" in plan.needs else None
-        keys = _keys(classifier, plan, view.x, asked, boxes, mask)
+        keys = _keys(plan, view.x, asked, label, boxes, mask)
     except FAILURES as error:
         return Picture(item.id, skipped=_sentence(error))
     found = known(list(keys.values()))
@@ -62,8 +91,8 @@ def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Pictur
         return _remembered(classifier, item, keys, found)
     try:
         with ExitStack() as stack:
-            subject, recording = _look(classifier, plan, view.x, asked, boxes, mask, stack)
-            return _evaluated(classifier, item, plan, subject, recording, keys, found)
+            subject, shared = _look(classifier, plan, view.x, asked, label, boxes, mask, stack)
+            return _evaluated(classifier, item, plan, subject, shared, keys, found)
     except FAILURES as error:
         return Picture(item.id, skipped=_sentence(error))
 
@@ -78,14 +107,15 @@ def _asked(classifier: Classifier, item: Item, plan: Plan) -> int | None:
 
 
 def _look(
-    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None,
+    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None, label: int | None,
     boxes: tuple[tuple[float, ...], ...], mask: np.ndarray | None, stack: ExitStack,
-) -> tuple[Subject, Recording]:  # fmt: skip
+) -> tuple[Subject, Shared]:  # fmt: skip
     """One forward pass, whose graph serves every method of the gradient family."""
     taps = [stage for spec in plan.specs for stage in spec.options.get("stages", ())]
-    recording = stack.enter_context(record(classifier, x, list(dict.fromkeys(taps)) or "stages"))
-    logits = recording.logits[0]
-    return Subject(x, int(logits.argmax()) if asked is None else asked, logits, boxes, mask), recording
+    shared = stack.enter_context(Shared(classifier, x, list(dict.fromkeys(taps)) or "stages"))
+    logits = shared.recording.logits[0]
+    target = int(logits.argmax()) if asked is None else asked
+    return Subject(x, target, logits, boxes, mask, label), shared
 
 
 def _remembered(
@@ -97,36 +127,38 @@ def _remembered(
 
 
 def _evaluated(
-    classifier: Classifier, item: Item, plan: Plan, subject: Subject, recording: Recording,
+    classifier: Classifier, item: Item, plan: Plan, subject: Subject, shared: Shared,
     keys: dict[tuple[str, str], str], found: dict[str, Outcome],
 ) -> Picture:  # fmt: skip
-    evidence: list[Evidence] = []
     outcomes: list[Outcome] = []
     for spec in plan.specs:
         tests = [(measure, given, keys[spec.title, measure.name]) for measure, given in plan.tests]
         outcomes += [replace(found[k], method=spec.title, test=measure.name) for measure, _, k in tests if k in found]
         missing = [test for test in tests if test[2] not in found]
         if missing:
-            outcomes += _tested(classifier, plan, subject, spec, recording, evidence, missing)
-    about = {"target": subject.target, "probability": subject.probability}
-    made = tuple(replace(outcome, **about) for outcome in outcomes)
+            outcomes += _tested(classifier, plan, subject, spec, shared, missing)
+    made = tuple(replace(one, target=subject.target, probability=subject.probability) for one in outcomes)
     return Picture(item.id, classifier.labels[subject.target], subject.probability, made)
 
 
 def _keys(
-    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None,
+    plan: Plan, x: Tensor, asked: int | None, label: int | None,
     boxes: tuple[tuple[float, ...], ...], mask: np.ndarray | None,
 ) -> dict[tuple[str, str], str]:  # fmt: skip
     """(method's title, test) → key: a hash of all that the number depends on."""
-    about = [VERSION, classifier.weights_hash(), str(classifier.dtype), digest_of(x.cpu().numpy())]
-    about += ["predicted" if asked is None else asked, plan.seed]
+    about = [VERSION, plan.network, digest_of(x.cpu().numpy()), "predicted" if asked is None else asked, label]
     truth = {
         "boxes": [list(map(float, one)) for one in boxes],
         "mask": None if mask is None else digest_of(mask),
     }
     return {
         (spec.title, measure.name): digest(
-            *about, spec.identity(), measure.name, given, {need: truth[need] for need in measure.needs}
+            *about,
+            spec.identity(),
+            plan.seed if spec.name == "random" else None,
+            measure.name,
+            given,
+            {need: truth[need] for need in measure.needs},
         )
         for spec in plan.specs
         for measure, given in plan.tests
@@ -134,15 +166,16 @@ def _keys(
 
 
 def _tested(
-    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, recording: Recording,
-    evidence: list[Evidence], tests: list[tuple[Measure, dict[str, Any], str]],
+    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared,
+    tests: list[tuple[Measure, dict[str, Any], str]],
 ) -> list[Outcome]:  # fmt: skip
-    clock, passes = time.perf_counter(), Passes(plan.batch)
+    clock, before, passes = time.perf_counter(), shared.seconds, Passes(plan.batch)
     try:
-        values = _map(classifier, plan, subject, spec, recording, evidence, passes)
+        values = _map(classifier, plan, subject, spec, shared, passes)
     except FAILURES as error:
         return [Outcome(key, spec.title, measure.name, None, _sentence(error)) for measure, _, key in tests]
-    cost = time.perf_counter() - clock, passes.counts.forward, passes.counts.backward
+    own = time.perf_counter() - clock - (shared.seconds - before)
+    cost = own + (shared.seconds if _shares(spec) else 0.0), passes.counts.forward, passes.counts.backward
     made = []
     for measure, given, key in tests:
         try:
@@ -161,32 +194,34 @@ def _said(
         raise ValueError("this picture has no mask")
     case = Case(
         classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask,
-        Passes(plan.batch), plan.seed,
+        Passes(plan.batch), subject.label,
     )  # fmt: skip
     return measure.function(case, **given)
 
 
 def _map(
-    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, recording: Recording,
-    evidence: list[Evidence], passes: Passes,
-) -> np.ndarray:  # fmt: skip
+    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared, passes: Passes
+) -> np.ndarray:
     """The map, H×W in [0, 1]; gradient methods share one backward pass."""
     size = (int(subject.x.shape[2]), int(subject.x.shape[3]))
     if spec.baseline:
         return BASELINES[spec.name](size, plan.seed)
     method, options = find(spec.name), dict(spec.options)
-    if method.kind == "evidence" and not options["enhance"]:
-        if not evidence:
-            evidence.append(recording.evidence(subject.target))
+    if _shares(spec):
         passes.counts.forward, passes.counts.backward = 1, 1
         fusion = {name: options[name] for name in ("gamma", "scale", "reduce", "preset") if name in options}
         made = explain_evidence(
-            evidence[0], method, options.get("stages"), options.get("gradient"), make_plan(**fusion)
+            shared.evidence(subject.target), method, options.get("stages"), options.get("gradient"), make_plan(**fusion)
         )
         return made.map
     made = explain(classifier, subject.x, method, subject.target, batch=plan.batch, **_arguments(options))
     _count(passes.counts, made.made_by["passes"])
     return made.map
+
+
+def _shares(spec: Spec) -> bool:
+    """Whether the method is arithmetic on the shared passes."""
+    return not spec.baseline and not spec.options["enhance"] and find(spec.name).kind == "evidence"
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:

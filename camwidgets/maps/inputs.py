@@ -38,7 +38,8 @@ def capped(values: Tensor, percentile: float) -> Tensor:
     """Values cut at a percentile of theirs, so that a few pixels do not hide the others (Smilkov et al., section 3)."""
     if percentile >= 100:
         return values
-    return values.clamp(max=float(np.percentile(values.detach().cpu().numpy(), percentile)))
+    limit = float(np.percentile(values.detach().cpu().numpy(), percentile))
+    return values.clamp(max=limit) if limit > 0 else values  # fewer pixels count than would be cut
 
 
 def saliency(request: Request, colours: str = "largest", cap: float = CAP) -> Tensor:

@@ -32,6 +32,11 @@ Kind = Literal["evidence", "stage", "picture"]
 MapFunction = Callable[..., Tensor]
 Check = Callable[["Classifier"], str | None]
 
+# Keywords of `explain`: a parameter of a method with one of these names could never be given.
+TAKEN = frozenset((
+    "classifier", "image", "method", "target", "stages", "gradient", "gamma", "scale", "reduce", "preset", "enhance",
+    "batch", "progress",
+))  # fmt: skip
 # What a method may need, in the words that tables show.
 NEEDS = ("gradients", "gap head", "many forwards", "convolutions", "transformer")
 
@@ -132,7 +137,9 @@ class Request:
         return self._called(logits) if callable(self.target) else logits.softmax(1)[:, self.target]
 
     def _called(self, logits: Tensor) -> Tensor:
-        return torch.stack([self.target(row).reshape(()) for row in logits])
+        from ..evidence import call_target
+
+        return torch.stack([call_target(self.target, row) for row in logits])
 
     def scores(self, x: Tensor) -> Tensor:
         """The N scores of N inputs that are there already; no gradient."""
@@ -178,6 +185,9 @@ class Method:
     def __post_init__(self) -> None:
         for need in self.needs:
             choose("need", need, NEEDS)
+        for parameter in self.parameters:
+            if parameter.name in TAKEN:
+                raise ValueError(f"{self.name}: the parameter {parameter.name!r} is a keyword of explain; rename it")
 
     def why_not(self, classifier: Classifier) -> str | None:
         """Why this method cannot serve that network, or None if it can; a trial pass at most, no long run."""

@@ -31,13 +31,13 @@ COMPOSITES = (
 
 def relevance(
     request: Request, tap: Tap | None = None, composite: str = "epsilon-plus-flat", epsilon: float = 1e-6,
-    gamma: float = 0.25,
+    rule_gamma: float = 0.25,
 ) -> Tensor:  # fmt: skip
     r"""The relevance R of what a tap holds (K×h×w), or of the input (3×H×W) without one; signed, in shares of 1.
 
     Rules of the composites (ε: linear layers; z⁺, γ, αβ: convolutions; flat, box: the first layer):
     ε: R_i = Σ_j x_i w_ij / (Σ_i x_i w_ij + b_j + ε·sign) R_j.   z⁺: the same with the positive x_i w_ij alone.
-    γ: with w + γ·max(0, w).   α2β1: twice the positive shares minus the negative ones.
+    γ (`rule_gamma`): with w + γ·max(0, w).   α2β1: twice the positive shares minus the negative ones.
     flat: equal shares for all x_i.   box: x_i w_ij − l_i w_ij⁺ − h_i w_ij⁻, [l, h] = black to white.
 
     Activations and BatchNorm that follows no convolution pass R on; max-pooling gives it to the winner; sums and
@@ -47,7 +47,7 @@ def relevance(
     Raises:
         NoRule (a ValueError): the network does something that has no rule.
     """
-    rules = Rules(request.classifier.name, "LRP", _choose(request.classifier, composite, epsilon, gamma))
+    rules = Rules(request.classifier.name, "LRP", _choose(request.classifier, composite, epsilon, rule_gamma))
     return propagated(request, rules, tap)
 
 
@@ -65,7 +65,7 @@ def propagated(request: Request, rules: Rules, tap: Tap | None) -> Tensor:
     return found[0].permute(2, 0, 1) if tap is not None and tap.layout == "channels-last" else found[0]
 
 
-def _choose(classifier: Classifier, composite: str, epsilon: float, gamma: float) -> Any:
+def _choose(classifier: Classifier, composite: str, epsilon: float, rule_gamma: float) -> Any:
     """module → zennit's rule, as the composite of that name maps it."""
     from zennit.composites import COMPOSITES as known
 
@@ -73,7 +73,7 @@ def _choose(classifier: Classifier, composite: str, epsilon: float, gamma: float
     name = choose("composite", composite, COMPOSITES).replace("-", "_")
     if name == "epsilon_gamma_box":
         low, high = _black_and_white(classifier)
-        options |= {"gamma": gamma, "low": low, "high": high}
+        options |= {"gamma": rule_gamma, "low": low, "high": high}
     found = known[name](**options)
     context: dict[str, Any] = {}  # where zennit notes which layer is the first
     return lambda module: found.module_map(context, "", module)
@@ -87,24 +87,24 @@ def _black_and_white(classifier: Classifier) -> tuple[Tensor, Tensor]:
 
 
 def lrp(
-    request: Request, composite: str = "epsilon-plus-flat", epsilon: float = 1e-6, gamma: float = 0.25,
+    request: Request, composite: str = "epsilon-plus-flat", epsilon: float = 1e-6, rule_gamma: float = 0.25,
     cap: float = CAP,
 ) -> Tensor:  # fmt: skip
     """LRP at the input: M = ReLU(Σ_colours R), the positive part of the relevance summed over colours.
 
     See `relevance` for rules and parameters; values are cut at the percentile `cap`.
     """
-    return capped(torch.relu(relevance(request, None, composite, epsilon, gamma).sum(0)), cap)
+    return capped(torch.relu(relevance(request, None, composite, epsilon, rule_gamma).sum(0)), cap)
 
 
 def lrp_at_tap(
-    request: Request, composite: str = "epsilon-plus", epsilon: float = 1e-6, gamma: float = 0.25
+    request: Request, composite: str = "epsilon-plus", epsilon: float = 1e-6, rule_gamma: float = 0.25
 ) -> Tensor:
     """LRP at a tap: M = ReLU(Σ_k R_k), the positive part of the relevance summed over channels.
 
     See `relevance` for rules and parameters.
     """
-    return torch.relu(relevance(request, request.tap, composite, epsilon, gamma).sum(0))
+    return torch.relu(relevance(request, request.tap, composite, epsilon, rule_gamma).sum(0))
 
 
 def unfit(classifier: Classifier) -> str | None:
@@ -128,7 +128,7 @@ def _nothing(module: nn.Module) -> None:
 _PARAMETERS = (
     Parameter("composite", "epsilon-plus-flat", "which rule for which layer", choices=COMPOSITES),
     Parameter("epsilon", 1e-6, "stabiliser of the ε-rule, in units of the layer's output", low=0),
-    Parameter("gamma", 0.25, "weight of positive weights in the γ-rule (epsilon-gamma-box only)", low=0),
+    Parameter("rule_gamma", 0.25, "weight of positive weights in the γ-rule (epsilon-gamma-box only)", low=0),
 )
 _SOURCE = "Bach et al., PLOS ONE 2015, eq. 56–60; rules: Montavon et al. 2019; by zennit"
 METHODS = (
