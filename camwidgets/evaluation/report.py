@@ -184,7 +184,7 @@ class Report:
         about = self._result(name)[1]
         (low, high), middle = self.intervals([name]), self.table([name])
         lines = [(m, cell(middle, m, name), cell(low, m, name), cell(high, m, name)) for m in self.methods]
-        return ranking(lines, about.title, about.arrow, about.better, self.pictures)
+        return ranking(lines, f"{name}: {about.title}", about.arrow, about.better, self.pictures)
 
     def to_frame(self) -> pd.DataFrame:
         """One row a picture, method and result: item, label, probability, method, test, result, value."""
