@@ -4,7 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from . import adversarial, context, decomposition, evaluation, fidelity, kills, localisation, many, maps, speed, truth
+from . import (
+    adversarial,
+    context,
+    decomposition,
+    defects,
+    evaluation,
+    fidelity,
+    kills,
+    localisation,
+    many,
+    maps,
+    speed,
+    truth,
+)
 
 SETS = {
     "speed": speed.main,
@@ -15,6 +28,7 @@ SETS = {
     "maps": maps.main,
     "evaluation": evaluation.main,
     "kills": kills.main,
+    "defects": defects.main,
     "truth": truth.main,
     "adversarial": adversarial.main,
     "context": context.main,
