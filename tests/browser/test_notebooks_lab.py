@@ -12,10 +12,11 @@ from tests.browser.pictures import canvas_pixels, changed_share, colours
 from tests.test_notebooks import NOTEBOOKS
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_lesson_runs_from_top_to_bottom(lab: Lab, path: Path) -> None:
     lab.open_notebook(path)
-    lab.run_all(timeout=240)
+    lab.run_all(timeout=540)  # a minute or two on a machine that does nothing else
     pictures = [output for output in lab.outputs() if "image/png" in output.get("data", {})]
     assert pictures
     lab.screenshot(path.stem)
