@@ -506,6 +506,20 @@ def test_what_a_map_style_data_set_may_not_return() -> None:
         open_dataset(iter([]))
 
 
+def test_a_picture_whose_data_set_raises_anything_is_one_picture() -> None:
+    class Moody(Pairs):
+        def __getitem__(self, index: int) -> Any:
+            if index == 1:
+                raise KeyError("lost")
+            return super().__getitem__(index)
+
+    items = open_dataset(Moody([torch.zeros(3, 8, 8)] * 3, [0, 1, 2]))
+    assert [item.label for item in items] == [0, None, 2]
+    with pytest.raises(ValueError, match="lost"):
+        items[1].open()
+    assert items[2].open().size == (8, 8)
+
+
 def test_torchvisions_image_folder_and_subsets_read_the_files(tmp_path: Path) -> None:
     from torch.utils.data import Subset
     from torchvision import transforms

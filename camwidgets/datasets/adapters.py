@@ -209,10 +209,10 @@ def _member(
     source = Member(dataset, index) if files is None else PictureFile(Path(files[index]))
     key = str(index) if files is None else os.path.relpath(files[index], dataset.root).replace(os.sep, "/")
     try:
-        target = _second(dataset, index) if targets is None else targets[index]
-    except Exception as error:  # noqa: BLE001  somebody's data set may raise anything; a broken picture is told when it is opened
+        found = dataset[index] if targets is None else (None, targets[index])
+    except Exception as error:  # noqa: BLE001  somebody's own code; told when the picture is opened
         return Item(key, None, (), None, source, problem=f"picture {key}: {error}")
-    return Item(key, _label(target, classes), (), None, source)
+    return Item(key, _label(_second(found), classes), (), None, source)
 
 
 def _files(dataset: Any) -> list[str] | None:
@@ -232,8 +232,7 @@ def _targets(dataset: Any) -> Sequence[Any] | None:
     return None
 
 
-def _second(dataset: Any, index: int) -> Any:
-    pair = dataset[index]
+def _second(pair: Any) -> Any:
     if not isinstance(pair, (tuple, list)) or len(pair) < 2:
         raise TypeError(f"the data set must return (picture, label); it returned {type(pair).__name__}")
     return pair[1]
