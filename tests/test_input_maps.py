@@ -276,3 +276,13 @@ def test_bad_parameters(method: str, options: dict[str, Any], said: str) -> None
 def test_every_method_of_the_family_is_in_the_catalogue() -> None:
     assert {method.name for method in inputs.METHODS} == set(ALL)
     assert set(ALL) <= set(camwidgets.methods())
+
+
+def test_a_map_with_few_values_survives_the_cap() -> None:
+    """Fewer pixels count than the cap would cut: behind a global maximum only one position has a gradient."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    classifier = camwidgets.wrap(net, input_size=96)
+    found = explain(classifier, torch.rand(1, 3, 96, 96), "saliency", target=0)
+    assert found.reason is None
+    assert found.map.max() == 1

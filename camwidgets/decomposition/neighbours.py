@@ -64,7 +64,7 @@ def _captum(classifier: Classifier, name: str, steps: int) -> Scores:
     try:
         from captum import attr
     except ImportError as error:
-        raise ImportError("conductance and internal influence need captum: pip install 'camwidgets[bench]'") from error
+        raise ImportError("conductance and internal influence need captum: reinstall camwidgets, which brings it") from error
     twin = private_copy(classifier)
 
     def scores(decomposer: Decomposer, stages: Sequence[str]) -> dict[str, Tensor]:
@@ -110,7 +110,7 @@ def _zennit() -> Any:
     try:
         from zennit.composites import EpsilonPlusFlat
     except ImportError as error:
-        raise ImportError("LRP needs zennit: pip install 'camwidgets[bench]'") from error
+        raise ImportError("LRP needs zennit: reinstall camwidgets, which brings it") from error
     return EpsilonPlusFlat
 
 
