@@ -206,6 +206,28 @@ def test_a_clamp_elsewhere_is_no_tap() -> None:
     torch.testing.assert_close(A, F.relu(net.conv1(picture()).clamp(-0.5, 0.5)).detach())
 
 
+class Added(nn.Module):
+    """x + ReLU(conv(x)) and then the mean: the sum is rectified, but no activation function made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.conv, self.act = nn.Conv2d(3, 6, 3), nn.Conv2d(6, 6, 3, padding=1), nn.ReLU()
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.stem(x))
+        out: Tensor = self.head((x + self.act(self.conv(x))).mean((2, 3)))
+        return out
+
+
+def test_a_sum_of_rectified_values_is_no_activation() -> None:
+    classifier = wrap(settled(Added()), input_size=32)
+    assert "act:relu" not in classifier.taps
+    assert [str(tap) for tap in classifier.stages.values()] == ["stem:relu"]
+    for tap in classifier.taps:
+        assert camwidgets.explain(classifier, picture(side=32), "gradcam", target=0, stages=[tap]).stage_maps
+
+
 def test_a_module_called_often_gives_a_tap_for_each_call() -> None:
     classifier = wrap(settled(SharedSkip()).eval(), input_size=16)
     assert [str(tap) for tap in classifier.stages.values()] == ["act@1", "act@2"]

@@ -35,6 +35,8 @@ MOVING = {
     "dropout", "native_dropout", "_reshape_alias", "to", "flatten", "lift_fresh",
 }  # fmt: skip
 
+JOINING = {"cat", "add"}  # of rectified values: rectified too, but no activation function ran that could be tapped
+
 
 @dataclass(frozen=True)
 class Attention:
@@ -131,7 +133,7 @@ class _Tracer(TorchDispatchMode):
         self.anchors.pop(tensor, None)
         if name.endswith("_"):
             self.made_by.pop(tensor, None)  # changed in place: no longer what that module put out
-        fresh = note.kind == "rectified" and note.born == self.clock and name.strip("_") not in MOVING
+        fresh = note.kind == "rectified" and note.born == self.clock and name.strip("_") not in MOVING | JOINING
         if not fresh:
             if anchor:
                 self.anchors[tensor] = anchor
@@ -185,7 +187,7 @@ class _Tracer(TorchDispatchMode):
             return replace(base, kind="rectified", activation=swish[1], before=self._before(swish[0]))
         if name in MOVING:
             return replace(main, size=base.size, field=base.field)
-        if name in ("cat", "add") and all(note.kind for note in joined):
+        if name in JOINING and all(note.kind for note in joined):
             kind = "rectified" if any(note.kind == "rectified" for note in joined) else "pooled"
             positive = all(note.activation in NONNEGATIVE for note in joined)
             if name == "cat" or (positive and len(joined) > 1):
