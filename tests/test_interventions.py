@@ -13,6 +13,7 @@ import camwidgets
 from camwidgets import Classifier, wrap
 from camwidgets.classifiers.preprocessing import Preprocessing
 from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import Edits, Region
 from camwidgets.investigate.interventions import MOST_EDITS
 from camwidgets.investigate.retouch import blur, inpaint, paint, paste, surroundings, swap_background
@@ -257,3 +258,68 @@ def test_limits() -> None:
         edits.paint(Region.box(0, 0, 2, 2))
     small = Image.fromarray(photo()).resize((40, 30))
     assert Edits(net(), photo()).swap_background(Region.box(0, 0, 4, 4), small).picture.shape == (16, 16, 3)
+
+
+# ------------------------------------------------------------------------------------------------- channels, steps
+
+
+def test_channels_that_are_off_are_those_that_ablate_takes_out() -> None:
+    classifier = camwidgets.load("toy")
+    cat = camwidgets.samples.picture("cat")
+    before = state(classifier.module)
+    edits = Edits(classifier, cat).switch_off("S5", 3).switch_off("S4", 7).switch_off("S5", 5)
+    evidence = camwidgets.capture(classifier, cat)
+    both = ablate(evidence, [("S5", 3), ("S5", 5), ("S4", 7)])
+    assert torch.equal(edits.effect().logits, both.logits)
+    assert not torch.equal(both.logits, evidence.logits[0])
+    assert torch.equal(edits.effect(1).logits, ablate(evidence, ("S5", 3)).logits)
+    assert edits.effect().off == edits.off == tuple(sorted((classifier.stages[s], k) for s, k in
+                                                           (("S5", 3), ("S5", 5), ("S4", 7))))  # fmt: skip
+    edits.switch_on("S5", 3).switch_on("S4", 7)
+    assert torch.equal(edits.effect().logits, ablate(evidence, ("S5", 5)).logits)
+    assert torch.equal(edits.undo().undo().effect().logits, both.logits)
+    assert edits.effect().changed == 0
+    assert state(classifier.module) == before
+
+
+def test_a_change_of_the_picture_and_a_channel_off_at_once() -> None:
+    classifier, region = net(), Region.box(2, 2, 9, 9)
+    painted = Edits(classifier, photo()).paint(region, (9, 9, 9))
+    tap = next(iter(classifier.stages))
+    wanted = ablate(camwidgets.capture(classifier, painted.input()), (tap, 1)).logits
+    found = Edits(classifier, photo()).switch_off(tap, 1).paint(region, (9, 9, 9)).effect()
+    assert torch.equal(found.logits, wanted)
+    assert 0 < found.changed < 1
+
+
+def test_switches_survive_the_log_and_trees_refuse_them() -> None:
+    classifier = net()
+    tap = next(iter(classifier.stages))
+    edits = Edits(classifier, photo()).switch_off(tap, 1).blur(Region.box(1, 1, 9, 9), 2.0).switch_off(tap, 0)
+    again = Edits.replay(classifier, photo(), json.loads(json.dumps(edits.to_json())))
+    assert torch.equal(again.effect().logits, edits.effect().logits)
+    assert again.off == edits.off
+    assert str(again.log[0]) == f"switched off {tap} #1"
+    assert str(again.log[1]) == "blurred a box (σ = 2 pixels)"
+    with pytest.raises(ValueError, match="switch the channels on again"):
+        edits.tree_diff()
+    assert len(edits.go(0).done) == 3
+    assert edits.off == ()
+    assert edits.go(3).off == again.off
+    for step in (4, -1, True):
+        with pytest.raises(ValueError, match="steps 0 … 3"):
+            edits.go(step)
+
+
+def test_switches_that_are_refused_change_nothing() -> None:
+    classifier = net()
+    tap = next(iter(classifier.stages))
+    edits = Edits(classifier, photo()).switch_off(tap, 1)
+    refused = [(tap, 999, "out of range"), (tap, True, "out of range"), (tap, 1, "is off already"), ("S9", 0, "tap")]
+    for name, channel, words in refused:
+        with pytest.raises(ValueError, match=words):
+            edits.switch_off(name, channel)
+    with pytest.raises(ValueError, match="is on already"):
+        edits.switch_on(tap, 0)
+    assert len(edits.log) == 1
+    assert edits.off == ((classifier.stages[tap], 1),)

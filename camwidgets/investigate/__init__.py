@@ -1,6 +1,7 @@
 """When it fails: attacks, failures and what they share, context, changes made to pictures, and bundles of it all."""
 
 from .adversarial import Attack, attack
+from .blame import Blame, blame
 from .bundle import Bundle, open_bundle, save_bundle
 from .context import ContextTable, Reliance, context_evidence, context_reliance
 from .edit import Edit, Effect
@@ -14,6 +15,7 @@ from .sweep import Sweep, sweep
 
 __all__ = [
     "Attack",
+    "Blame",
     "Bundle",
     "ContextTable",
     "Edit",
@@ -29,6 +31,7 @@ __all__ = [
     "Reliance",
     "Sweep",
     "attack",
+    "blame",
     "context_evidence",
     "context_reliance",
     "failures",

@@ -15,19 +15,26 @@ from .regions import Region, png_array, png_text
 if TYPE_CHECKING:
     import pandas as pd
 
-KINDS = ("paint", "blur", "inpaint", "background", "paste")
+SWITCHES = ("off", "on")  # of channels: they leave the picture as it is
+KINDS = ("paint", "blur", "inpaint", "background", "paste", *SWITCHES)
+_WHERE = {"box": "a box", "polygon": "a polygon", "brush": "a brush stroke", "mask": "a masked region"}
 
 
 @dataclass(frozen=True, eq=False)
 class Edit:
-    """One change: what was done (`kind`), where (`region`), with what (`options`: plain values; pictures as arrays)."""
+    """One change: what was done (`kind`), where (`region`), with what (`options`: plain values; pictures as arrays).
+
+    "off" and "on" switch a channel of the network: options `tap` (stage or tap) and `channel`.
+    """
 
     kind: str
     region: Region | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def apply(self, picture: np.ndarray) -> np.ndarray:
-        """The changed picture; the given one is left as it is."""
+        """The changed picture; the given one is left as it is. Switching a channel changes no picture."""
+        if self.kind in SWITCHES:
+            return picture
         if self.kind == "paste":
             return retouch.paste(picture, self.options["patch"], self.options["x"], self.options["y"])
         if self.region is None:
@@ -40,6 +47,23 @@ class Edit:
         if self.kind == "inpaint":
             return retouch.inpaint(picture, mask)
         return retouch.swap_background(picture, mask, self.options["picture"])
+
+    def __str__(self) -> str:
+        """What was done, in words: "painted a brush stroke in the mean colour"."""
+        where = _WHERE[self.region.kind] if self.region else ""
+        if self.kind in SWITCHES:
+            return f"switched {self.kind} {self.options['tap']} #{self.options['channel']}"
+        if self.kind == "paste":
+            h, w = self.options["patch"].shape[:2]
+            return f"pasted a patch of {w}×{h} pixels at ({self.options['x']}, {self.options['y']})"
+        if self.kind == "blur":
+            return f"blurred {where} (σ = {self.options['sigma']:g} pixels)"
+        if self.kind == "inpaint":
+            return f"filled {where} from its surroundings"
+        if self.kind == "background":
+            return f"put {where} before another background"
+        colour = self.options.get("colour")
+        return f"painted {where} in " + ("the mean colour" if colour is None else "#{:02x}{:02x}{:02x}".format(*colour))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; pictures as PNG in base64."""
@@ -73,6 +97,7 @@ class Effect:
     Attributes:
         scores: the classes that lead before or after (five each), the most probable after first. logits: C after.
         before, after: the top class' label. changed: share of the picture's pixels that differ.
+        off: channels that were switched off, (tap, channel) each.
     """
 
     scores: tuple[Score, ...]
@@ -80,6 +105,7 @@ class Effect:
     before: str
     after: str
     changed: float
+    off: tuple[tuple[str, int], ...] = ()
 
     @property
     def flipped(self) -> bool:

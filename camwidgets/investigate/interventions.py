@@ -10,11 +10,12 @@ from torch import Tensor
 
 from ..classifiers.checks import check_finite
 from ..classifiers.classifier import Classifier, Target
-from ..classifiers.guards import undisturbed
+from ..classifiers.taps import Tap
+from ..decomposition.ablation import without
 from ..decomposition.tree import decompose
 from ..images import ImageSource, open_image, picture_hash
 from . import retouch
-from .edit import Edit, Effect, Score
+from .edit import SWITCHES, Edit, Effect, Score
 from .pixels import PixelSpace
 from .regions import Region
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 MOST_EDITS = 500
 SHOWN = 5
+Switch = tuple[Tap, int]
 
 
 class Edits:
@@ -43,8 +45,10 @@ class Edits:
         >>> edits = edits.paint(Region.box(60, 20, 160, 120)).blur(Region.brush([(20, 200), (90, 210)], 12))
         >>> edits.effect().changed > 0.2
         True
-        >>> len(edits.undo().log), len(edits.redo().log)
-        (1, 2)
+        >>> edits.switch_off("S5", 112).effect().off
+        (('head', 112),)
+        >>> len(edits.undo().log), len(edits.go(1).log), len(edits.redo().log)
+        (2, 1, 2)
     """
 
     def __init__(self, classifier: Classifier, image: ImageSource) -> None:
@@ -56,6 +60,7 @@ class Edits:
         self._pictures = [classifier.pictures(x)[0]]  # [i] = after i edits
         self._edits: list[Edit] = []
         self._logits: list[Tensor | None] = [None]
+        self._off: list[frozenset[Switch]] = [frozenset()]
         self._at = 0
 
     def __repr__(self) -> str:
@@ -86,15 +91,33 @@ class Edits:
         pixels = patch if isinstance(patch, np.ndarray) else np.array(open_image(patch))
         return self.do(Edit("paste", None, {"patch": pixels, "x": int(x), "y": int(y)}))
 
+    def switch_off(self, tap: str, channel: int) -> Edits:
+        """Set one channel of the network to zero, wherever it is in the picture, from here on; the picture stays.
+
+        Channels that are off are taken out together in one forward pass, as by `ablate` with removal "zero".
+
+        Raises:
+            ValueError: unknown tap, a channel out of range, one that is off already.
+        """
+        return self.do(Edit("off", None, {"tap": str(tap), "channel": channel}))
+
+    def switch_on(self, tap: str, channel: int) -> Edits:
+        """Leave a channel as it is again."""
+        return self.do(Edit("on", None, {"tap": str(tap), "channel": channel}))
+
     def do(self, edit: Edit) -> Edits:
         """Any change; what was undone before it is forgotten."""
         if self._at >= MOST_EDITS:
             raise ValueError(f"a log holds at most {MOST_EDITS} changes; undo some, or begin with the picture as it is")
         picture = edit.apply(self.picture)  # before anything is forgotten: it may refuse
-        del self._edits[self._at :], self._pictures[self._at + 1 :], self._logits[self._at + 1 :]
+        off = self._switched(edit)
+        del self._edits[self._at :]
+        for states in (self._pictures, self._logits, self._off):
+            del states[self._at + 1 :]
         self._edits.append(edit)
         self._pictures.append(picture)
         self._logits.append(None)
+        self._off.append(off)
         self._at += 1
         return self
 
@@ -120,7 +143,28 @@ class Edits:
         self._at += 1
         return self
 
+    def go(self, step: int) -> Edits:
+        """Undo or redo until `step` of the changes in `done` are in force.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step <= len(self._edits):
+            raise ValueError(f"there are the steps 0 … {len(self._edits)}; got {step!r}")
+        self._at = step
+        return self
+
     # ---------------------------------------------------------------------------------------------- what came of it
+
+    @property
+    def done(self) -> tuple[Edit, ...]:
+        """The changes in force, and behind them those that were undone and can be redone."""
+        return tuple(self._edits)
+
+    @property
+    def off(self) -> tuple[tuple[str, int], ...]:
+        """The channels that are switched off now, (tap, channel) each."""
+        return _sorted(self._off[self._at])
 
     @property
     def log(self) -> tuple[Edit, ...]:
@@ -157,16 +201,25 @@ class Edits:
         )
         a, b = self._pictures[self._step(since)], self._pictures[self._step(step)]
         changed = float((a != b).any(2).mean())
-        return Effect(scores, after, labels[int(before.argmax())], labels[int(after.argmax())], changed)
+        off = _sorted(self._off[self._step(step)])
+        return Effect(scores, after, labels[int(before.argmax())], labels[int(after.argmax())], changed, off)
 
     def effects(self) -> list[Effect]:
         """What each change did, against the state before it."""
         return [self.effect(i + 1, i) for i in range(self._at)]
 
     def tree_diff(self, target: Target = None, step: int | None = None, since: int = 0, **how: Any) -> TreeDiff:
-        """How the changes moved the decomposition of a class (None: the top class before); `how` as for `decompose`."""
+        """How the changes of the picture moved the decomposition of a class (None: the top class before).
+
+        `how` as for `decompose`.
+
+        Raises:
+            ValueError: a channel is switched off: trees are made of the whole network.
+        """
         from ..decomposition.diff import diff
 
+        if self._off[self._step(step)] or self._off[self._step(since)]:
+            raise ValueError("trees are made of the whole network: switch the channels on again to see the tree's change")
         first = decompose(self.classifier, self.input(since), target, **how)
         return diff(first, decompose(self.classifier, self.input(step), first.target, **how))
 
@@ -179,12 +232,25 @@ class Edits:
     def _run(self, at: int) -> Tensor:
         found = self._logits[at]
         if found is None:
-            module = self.classifier.module
-            with self.classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(module):
-                found = self.classifier.logits(self.input(at))[0].float().cpu()
+            fills: dict[Tap, dict[int, float]] = {}
+            for tap, channel in self._off[at]:
+                fills.setdefault(tap, {})[channel] = 0.0
+            found = without(self.classifier, self.input(at), fills)[0].float().cpu()
             check_finite(found, self.classifier.name)
             self._logits[at] = found
         return found
+
+    def _switched(self, edit: Edit) -> frozenset[Switch]:
+        """The channels that are off after a change."""
+        now = self._off[self._at]
+        if edit.kind not in SWITCHES:
+            return now
+        tap, channel = self.classifier.tap(str(edit.options["tap"])), edit.options["channel"]
+        if isinstance(channel, bool) or not isinstance(channel, int) or not 0 <= channel < tap.channels:
+            raise ValueError(f"channel {channel!r} is out of range: {str(tap)!r} has channels 0 … {tap.channels - 1}")
+        if ((tap, channel) in now) == (edit.kind == "off"):
+            raise ValueError(f"{edit.options['tap']} #{channel} is {edit.kind} already")
+        return now ^ {(tap, channel)}
 
     # ------------------------------------------------------------------------------------------------------- the log
 
@@ -217,3 +283,7 @@ class Edits:
             except (KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"change {i} of the log cannot be read: {error!r}") from error
         return edits
+
+
+def _sorted(off: frozenset[Switch]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted((str(tap), channel) for tap, channel in off))
