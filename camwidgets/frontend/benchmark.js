@@ -1,8 +1,6 @@
 // Benchmark: what is asked at the right, what came out at the left. The kernel evaluates; this draws and asks.
-import { button, h, menu, say, show } from "./controls.js";
-import { notice } from "./picture.js";
-import { download, listen, writes } from "./actions.js";
-import { Link, fileOf } from "./link.js";
+import { button, h, say, show } from "./controls.js";
+import { Shell, keyList, rendered } from "./shell.js";
 import { changePart, pairPart, resultTable } from "./benchmark_table.js";
 import { figurePart } from "./benchmark_figure.js";
 import { plural, runsPart } from "./benchmark_runs.js";
@@ -12,13 +10,9 @@ const CHOSEN = ["network", "data", "methods", "enhanced", "tests", "parameters",
 const ASKED = CHOSEN.slice(0, -2);
 const LISTS = ["_networks", "_sets", "_methods", "_tests", "_found"];
 
-class Bench {
+class Bench extends Shell {
   constructor(model) {
-    this.model = model;
-    this.get = (name) => model.get(name);
-    this.link = new Link(model, {
-      redraw: () => this.redraw(), asking: () => say(this.busy, "asking the kernel …"), silent: (status) => this.note.tell(status),
-    });
+    super(model);
     this.build();
     this.bind();
     this.redraw();
@@ -39,7 +33,6 @@ class Bench {
     this.troubles = troublesPart();
     this.past = runsPart(act);
     this.foot = benchmarkFoot(act);
-    this.note = notice(() => this.link.send({ kind: "offer" }), () => this.dismiss());
     this.headline = h("p", { class: "cw-headline" });
     this.legend = h("p", { class: "cw-muted" }, "Below each number its 95 % interval (bootstrap over pictures). ↑ more is better, ↓ less is better; bold: the best.");
     this.found = h("div", { class: "cw-results" }, h("section", { class: "cw-part", "aria-label": "Results" }, this.headline, this.table.node, this.legend),
@@ -48,44 +41,27 @@ class Bench {
     this.empty = h("div", { class: "cw-bench-empty" }, h("p", {}, "No results yet. Choose what is evaluated, then press Run; or open a run that is on record, below."), this.first);
     this.view = h("div", { class: "cw-view" }, this.note.node, this.bar.node, this.empty, this.found, this.past.node);
     this.column = h("fieldset", { class: "cw-column", "aria-label": "What is evaluated" }, ...this.parts.map(({ node }) => node));
-    this.root = h("div", { class: "cw-root cw-benchmark" }, this.head(), h("div", { class: "cw-body" }, this.view, this.column), this.foot.node);
-  }
-
-  head() {
-    this.busy = h("span", { class: "cw-busy", role: "status", "aria-live": "polite" });
-    this.keys = menu("Keys", { class: "cw-link", title: "keyboard (key ?)" });
-    const rows = [["r", "run, or resume"], ["x", "cancel the run"], ["Enter", "in a path: find; on a head: sort"], ["Esc", "close what is open"], ["?", "this list"]];
-    this.keys.panel.append(h("dl", { class: "cw-keys" }, ...rows.flatMap(([key, words]) => [h("dt", {}, h("kbd", {}, key)), h("dd", {}, words)])));
-    this.about = h("span", { class: "cw-muted cw-about" });
-    return h("header", { class: "cw-head" }, h("h2", {}, "camwidgets"), this.about, this.busy, this.keys.node);
+    const keys = keyList([["r", "run, or resume"], ["x", "cancel the run"], ["Enter", "in a path: find; on a head: sort"], ["Esc", "close what is open"], ["?", "this list"]]);
+    this.root = h("div", { class: "cw-root cw-benchmark" }, this.head(keys), h("div", { class: "cw-body" }, this.view, this.column), this.foot.node);
   }
 
   bind() {
-    this.stops = [];
-    const on = (names, act) => names.forEach((name) => this.stops.push(listen(this.model, `change:${name}`, act)));
-    on([...CHOSEN, ...LISTS], () => this.redraw());
-    on(["_progress", "problem", "code"], () => this.progress());
-    on(["_report", "_pair", "_change"], () => this.results());
-    on(["_runs", "results"], () => this.runs());
-    on(["_status"], () => this.status());
-    this.stops.push(listen(this.model, "msg:custom", (content, buffers) => this.receive(content, buffers)));
-    this.root.addEventListener("keydown", (event) => this.key(event));
-    const watch = new ResizeObserver(() => this.figure.redraw());
-    watch.observe(this.view);
-    this.stops.push(() => watch.disconnect());
+    this.on([...CHOSEN, ...LISTS], () => this.redraw());
+    this.on(["_progress", "problem", "code"], () => this.progress());
+    this.on(["_report", "_pair", "_change"], () => this.results());
+    this.on(["_runs", "results"], () => this.runs());
+    this.attach(this.view);
   }
 
+  resized() { this.figure.redraw(); }
+
   // ---------------------------------------------------------------- drawing
-  redraw() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = 0;
-      this.parts.forEach((part) => part.draw(this.get));
-      show(this.first, !this.get("data"));
-      say(this.foot.text, this.get("code") || "");
-      say(this.foot.made, this.plan());
-      this.runs();
-    });
+  draw() {
+    this.parts.forEach((part) => part.draw(this.get));
+    show(this.first, !this.get("data"));
+    say(this.foot.text, this.get("code") || "");
+    say(this.foot.made, this.plan());
+    this.runs();
   }
 
   /** What Run would do, in a line. */
@@ -132,13 +108,7 @@ class Bench {
 
   runs() { this.past.draw(this.get("_runs") || [], this.get("_report") || {}, this.working(), this.get("results")); }
 
-  status() {
-    this.link.answered();
-    const status = this.get("_status") || { state: "idle" };
-    say(this.busy, ["working", "told"].includes(status.state) ? status.text : "");
-    this.busy.title = this.busy.textContent;
-    this.note.tell(["error", "offer"].includes(status.state) ? status : null);
-  }
+  status() { this.heard(); } // Cancel stands beside Run
 
   // ---------------------------------------------------------------- acts
   send(content) {
@@ -148,50 +118,16 @@ class Bench {
     this.link.send({ ...content, ...asked });
   }
 
-  dismiss() {
-    this.note.tell(null);
-    this.link.send({ kind: "dismiss" });
-  }
-
-  receive(content, buffers) {
-    const file = fileOf(content, buffers);
-    if (!file) return;
-    this.link.answered();
-    download(file, content.name);
-    say(this.busy, `saved ${content.name}`);
-  }
-
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || (event.key === "Enter" && event.shiftKey)) return;
-    event.stopPropagation(); // the notebook's own one-letter commands must not run
-    if (event.key === "Escape") this.escape();
-    else if (!writes(event.target) && this.letter(event.key)) event.preventDefault();
-  }
-
   letter(key) {
-    if (key === "?") this.keys.toggle(this.keys.panel.hidden);
-    else if (key === "r" && !this.working() && !this.get("problem")) this.send({ kind: "run" });
+    if (key === "r" && !this.working() && !this.get("problem")) this.send({ kind: "run" });
     else if (key === "x" && this.working()) this.send({ kind: "cancel" });
-    else return false;
+    else return super.letter(key);
     return true;
   }
 
-  escape() {
-    if (![this.keys, this.foot.code, this.foot.save, this.past].some((panel) => panel.close()) && !this.note.node.hidden) this.dismiss();
-  }
-
-  close() {
-    cancelAnimationFrame(this.waiting);
-    this.link.close();
-    [this.keys, this.foot.code, this.foot.save].forEach((panel) => panel.toggle(false));
-    this.stops.forEach((stop) => stop());
-  }
+  panels() { return [this.keys, this.foot.code, this.foot.save, this.past]; }
 }
 
-function render({ model, el }) {
-  const bench = new Bench(model);
-  el.append(bench.root);
-  return () => bench.close();
-}
+const render = rendered(Bench);
 
 export default { render };

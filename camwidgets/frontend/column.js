@@ -9,7 +9,8 @@ const SIGNS = [
   { value: "negative", text: "negative", describe: "ReLU(−g): what speaks against the class" },
 ];
 
-export function what(act) {
+/** Picture and network: choose, open by path, upload. */
+export function subject(act) {
   const picture = choice("Picture", (value) => act.ask({ picture: value }));
   const network = choice("Network", (value) => act.ask({ network: value }));
   const path = h("input", {
@@ -21,15 +22,22 @@ export function what(act) {
     onchange: () => { if (file.files.length) act.upload(file.files[0]); file.value = ""; },
   });
   const open = () => { if (path.value.trim()) act.send({ kind: "open", path: path.value.trim() }); };
-  const classes = classList((index) => act.ask({ target: index }));
-  const labels = search("search all classes", (text) => act.findLabels(text), (index) => act.ask({ target: index }));
-  const node = group("What", act.reset("what"),
+  const fields = [
     field("Picture", picture.node, h("span", { class: "cw-pair" },
       button("‹ Prev", () => act.turn(-1), { title: "previous picture (key [)" }),
       button("Next ›", () => act.turn(1), { title: "next picture (key ])" }))),
     h("div", { class: "cw-field cw-needs-kernel" }, h("span", { class: "cw-name" }), path,
       h("span", { class: "cw-pair" }, button("Open", open), button("Upload…", () => file.click()), file)),
     field("Network", network.node),
+  ];
+  return { fields, picture, network };
+}
+
+export function what(act) {
+  const { fields, picture, network } = subject(act);
+  const classes = classList((index) => act.ask({ target: index }));
+  const labels = search("search all classes", (text) => act.findLabels(text), (index) => act.ask({ target: index }));
+  const node = group("What", act.reset("what"), ...fields,
     h("div", { class: "cw-field cw-top" }, h("span", { class: "cw-name" }, "Class"),
       h("div", { class: "cw-grow" }, classes.node, labels.node)));
   const still = () => [...node.querySelectorAll(".cw-needs-kernel, .cw-pair, .cw-searchbox, header button")].forEach((part) => show(part, false));

@@ -1,10 +1,10 @@
 // MethodComparison: the same picture under many methods. The kernel makes maps; everything about looking happens here.
 import { bytesOf, drawTable } from "./painting.js";
-import { button, h, menu, say, show } from "./controls.js";
-import { acceptDrop, notice, readout } from "./picture.js";
+import { button, h, say, show } from "./controls.js";
+import { acceptDrop, readout } from "./picture.js";
 import { what } from "./column.js";
-import { copyText, download, labelsWith, listen, turned, writes } from "./actions.js";
-import { Link, fileOf } from "./link.js";
+import { copyText, labelsWith, turned } from "./actions.js";
+import { Shell, rendered } from "./shell.js";
 import { comparisonKeys, region, zoomedAt } from "./comparison_region.js";
 import { Ground } from "./comparison_paint.js";
 import { curveLegend, topOf } from "./comparison_curves.js";
@@ -14,24 +14,18 @@ import { comparisonFoot, cutGroup, methodsGroup, showGroup } from "./comparison_
 const LOOKS = ["opacity", "blend", "colormap", "cut", "share", "rest", "zoom", "centre", "columns", "enhanced", "picture", "network", "target", "code"];
 const LISTS = ["_pictures", "_networks", "_palettes", "_labels", "_methods"];
 
-class Comparison {
+class Comparison extends Shell {
   constructor(model) {
-    this.model = model;
-    this.still = Boolean(model.get("_still"));
+    super(model);
     this.cells = new Map();
     this.point = this.ground = null;
     this.probe = { redraws: 0, ms: 0, cells: this.cells };
-    this.link = new Link(model, {
-      redraw: () => this.redraw(), asking: () => say(this.busy, "asking the kernel …"), silent: (status) => this.note.tell(status),
-    });
     this.build();
     this.bind();
     this.loadLists();
     this.loadScene();
     this.status();
   }
-
-  get(name) { return this.model.get(name); }
 
   // ---------------------------------------------------------------- building
   build() {
@@ -41,30 +35,20 @@ class Comparison {
     this.display = showGroup(act);
     this.look = cutGroup(act);
     this.foot = comparisonFoot(act);
-    this.note = notice(() => this.link.send({ kind: "offer" }), () => this.dismiss());
     this.empty = h("div", { class: "cw-empty", hidden: true });
     this.read = readout();
     this.legend = curveLegend();
     this.grid = h("div", { class: "cw-grid", role: "group", "aria-label": "Maps" });
-    this.view = h("div", { class: "cw-view" }, this.read.node, this.legend, this.grid, this.empty, this.note.node);
+    this.title = h("span", { class: "cw-muted cw-about" });
+    this.place = h("div", { class: "cw-view" }, this.read.node, this.legend, this.grid, this.empty, this.note.node);
     const column = h("div", { class: "cw-column" }, this.what.node, this.methods.node, this.display.node, this.look.node);
-    this.root = h("div", { class: "cw-root cw-comparison" }, this.head(), h("div", { class: "cw-body" }, this.view, column), this.foot.node);
+    this.root = h("div", { class: "cw-root cw-comparison" }, this.head(comparisonKeys(), this.title), h("div", { class: "cw-body" }, this.place, column), this.foot.node);
     this.root.cw = this.probe;
-    acceptDrop(this.view, (file) => act.upload(file));
+    acceptDrop(this.place, (file) => act.upload(file));
     if (this.still) {
       this.root.classList.add("cw-still");
       [this.what, this.methods, this.foot].forEach((part) => part.still());
     }
-  }
-
-  head() {
-    this.busy = h("span", { class: "cw-busy", role: "status", "aria-live": "polite" });
-    this.cancel = button("Cancel", () => this.link.send({ kind: "cancel" }), { class: "cw-link" });
-    this.keys = menu("Keys", { class: "cw-link", title: "keyboard (key ?)" });
-    this.keys.panel.append(comparisonKeys());
-    this.title = h("span", { class: "cw-muted cw-about" });
-    show(this.cancel, false);
-    return h("header", { class: "cw-head" }, h("h2", {}, "camwidgets"), this.title, this.busy, this.cancel, this.keys.node);
   }
 
   actions() {
@@ -89,33 +73,11 @@ class Comparison {
 
   // ---------------------------------------------------------------- model
   bind() {
-    this.stops = [];
-    const on = (names, act) => names.forEach((name) => this.stops.push(listen(this.model, `change:${name}`, act)));
-    on(LOOKS, () => this.redraw());
-    on(LISTS, () => this.loadLists());
-    on(["_scene"], () => this.loadScene());
-    on(["_cells", "_progress"], () => this.loadCells());
-    on(["_status"], () => this.status());
-    this.stops.push(listen(this.model, "msg:custom", (content, buffers) => this.receive(content, buffers)));
-    this.root.addEventListener("keydown", (event) => this.key(event));
-    const watch = new ResizeObserver(() => this.redraw());
-    watch.observe(this.grid);
-    this.stops.push(() => watch.disconnect());
-  }
-
-  status() {
-    this.link.answered();
-    const status = this.get("_status") || { state: "idle" }, working = status.state === "working";
-    say(this.busy, working ? status.text : "");
-    show(this.cancel, working && !this.still);
-    this.view.classList.toggle("cw-working", working);
-    this.root.setAttribute("aria-busy", String(working));
-    this.note.tell(["error", "offer"].includes(status.state) ? status : null);
-  }
-
-  dismiss() {
-    this.note.tell(null);
-    this.link.send({ kind: "dismiss" });
+    this.on(LOOKS, () => this.redraw());
+    this.on(LISTS, () => this.loadLists());
+    this.on(["_scene"], () => this.loadScene());
+    this.on(["_cells", "_progress"], () => this.loadCells());
+    this.attach(this.grid);
   }
 
   loadLists() {
@@ -165,13 +127,9 @@ class Comparison {
   // ---------------------------------------------------------------- drawing
   seen() { return region(this.get("zoom") || 1, this.get("centre") || [0.5, 0.5]); }
 
-  redraw() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = 0;
-      this.controls();
-      if (this.ground && this.tables.size) this.paint();
-    });
+  draw() {
+    this.controls();
+    if (this.ground && this.tables.size) this.paint();
   }
 
   paint() {
@@ -241,47 +199,17 @@ class Comparison {
     this.send({ kind: "save", what: kind });
   }
 
-  receive(content, buffers) {
-    const file = fileOf(content, buffers);
-    if (!file) return;
-    download(file, content.name);
-    say(this.busy, `saved ${content.name}`);
-  }
-
   // ---------------------------------------------------------------- keyboard
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || (event.key === "Enter" && event.shiftKey)) return;
-    event.stopPropagation(); // the notebook's own one-letter commands must not run
-    if (event.key === "Escape") this.escape();
-    else if (!writes(event.target) && this.letter(event.key)) event.preventDefault();
-  }
-
   letter(key) {
-    if (key === "?") this.keys.toggle(this.keys.panel.hidden);
-    else if (key === "c") this.link.put({ cut: !this.get("cut") });
+    if (key === "c") this.link.put({ cut: !this.get("cut") });
     else if ((key === "[" || key === "]") && !this.still) this.turn(key === "[" ? -1 : 1);
-    else return false;
+    else return super.letter(key);
     return true;
   }
 
   panels() { return [this.keys, this.foot.code, this.foot.save, ...[...this.cells.values()].map(({ menus }) => menus)]; }
-
-  escape() {
-    if (!this.panels().some((panel) => panel.close()) && !this.note.node.hidden) this.dismiss();
-  }
-
-  close() {
-    cancelAnimationFrame(this.waiting);
-    this.link.close();
-    this.panels().forEach((panel) => panel.toggle(false));
-    this.stops.forEach((stop) => stop());
-  }
 }
 
-function render({ model, el }) {
-  const comparison = new Comparison(model);
-  el.append(comparison.root);
-  return () => comparison.close();
-}
+const render = rendered(Comparison);
 
 export default { render };

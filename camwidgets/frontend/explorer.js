@@ -1,24 +1,19 @@
 // CamExplorer: binds the model's traits to the controls and redraws once per frame.
 // Everything a switch of where/how/show changes is computed here; only what/method asks the kernel.
 import { bytesOf } from "./painting.js";
-import { button, h, menu, say, show } from "./controls.js";
-import { notice } from "./picture.js";
+import { button, h, say, show } from "./controls.js";
 import { display, footer, how, what, where } from "./column.js";
-import { copyText, download, fileName, keyTable, labelsWith, listen, turned, writes } from "./actions.js";
-import { Link, fileOf } from "./link.js";
+import { copyText, keyTable, labelsWith, turned } from "./actions.js";
+import { Shell, rendered } from "./shell.js";
 import { View } from "./view.js";
 
 const REDRAW = ["stages", "gradient", "gamma", "scale", "reduce", "preset", "opacity", "blend", "colormap", "threshold",
   "contour", "box", "channel_stage", "channel_rank", "picture", "network", "target", "method", "_channel", "reason", "code"];
 const CONTENT = ["_pictures", "_networks", "_methods", "_presets", "_palettes", "_labels"];
 
-class Explorer {
+class Explorer extends Shell {
   constructor(model) {
-    this.model = model;
-    this.still = Boolean(model.get("_still"));
-    this.link = new Link(model, {
-      redraw: () => this.redraw(), asking: () => say(this.busy, "asking the kernel …"), silent: (status) => this.note.tell(status),
-    });
+    super(model);
     this.view = new View(model, {
       redraw: () => this.redraw(), toggleStage: (name) => this.toggleStage(name),
       onlyStage: (name) => this.link.put({ stages: [name] }), upload: (file) => this.upload(file),
@@ -30,8 +25,6 @@ class Explorer {
     this.status();
   }
 
-  get(name) { return this.model.get(name); }
-
   // ---------------------------------------------------------------- building
   build() {
     const act = this.actions();
@@ -40,23 +33,14 @@ class Explorer {
     this.how = how(act);
     this.display = display(act);
     this.foot = footer(act, this.view.made);
-    this.note = notice(() => this.link.send({ kind: "offer" }), () => this.dismiss());
+    this.place = this.view.live.node;
     this.empty = h("div", { class: "cw-empty", hidden: true });
-    this.view.live.node.append(this.empty, this.note.node);
+    this.place.append(this.empty, this.note.node);
     const column = h("div", { class: "cw-column" }, this.what.node, this.where.node, this.how.node, this.display.node);
-    this.root = h("div", { class: "cw-root cw-explorer" }, this.head(),
+    this.root = h("div", { class: "cw-root cw-explorer" }, this.head(keyTable()),
       h("div", { class: "cw-body" }, this.view.node, column), this.foot.node);
     this.root.cw = this.view.probe;
     if (this.still) this.standAlone();
-  }
-
-  head() {
-    this.busy = h("span", { class: "cw-busy", role: "status", "aria-live": "polite" });
-    this.cancel = button("Cancel", () => this.link.send({ kind: "cancel" }), { class: "cw-link" });
-    this.keys = menu("Keys", { class: "cw-link", title: "keyboard (key ?)" });
-    this.keys.panel.append(keyTable());
-    show(this.cancel, false);
-    return h("header", { class: "cw-head" }, h("h2", {}, "camwidgets"), this.busy, this.cancel, this.keys.node);
   }
 
   /** In a saved page there is no kernel: what needs one is not shown. */
@@ -78,33 +62,15 @@ class Explorer {
 
   // ---------------------------------------------------------------- model
   bind() {
-    this.stops = [];
-    const on = (names, act) => names.forEach((name) => this.stops.push(listen(this.model, `change:${name}`, act)));
-    on(REDRAW, () => this.redraw());
-    on(CONTENT, () => this.loadContent());
-    on(["_scene"], () => this.loadScene());
-    on(["_status"], () => this.status());
-    this.stops.push(listen(this.model, "msg:custom", (content, buffers) => this.receive(content, buffers)));
-    this.root.addEventListener("keydown", (event) => this.key(event));
-    const watch = new ResizeObserver(() => this.redraw());
-    watch.observe(this.view.live.node);
-    this.stops.push(() => watch.disconnect());
-  }
-
-  status() {
-    this.link.answered();
-    const status = this.get("_status") || { state: "idle" }, working = status.state === "working";
-    say(this.busy, working ? status.text : "");
-    show(this.cancel, working);
-    this.view.live.node.classList.toggle("cw-working", working);
-    this.root.setAttribute("aria-busy", String(working));
-    this.note.tell(["error", "offer"].includes(status.state) ? status : null);
+    this.on(REDRAW, () => this.redraw());
+    this.on(CONTENT, () => this.loadContent());
+    this.on(["_scene"], () => this.loadScene());
+    this.attach(this.place);
   }
 
   dismiss() {
-    this.note.tell(null);
-    if (!this.still) this.link.send({ kind: "dismiss" });
-    this.view.live.node.focus();
+    super.dismiss();
+    this.place.focus();
   }
 
   loadScene() {
@@ -135,13 +101,9 @@ class Explorer {
   }
 
   // ---------------------------------------------------------------- drawing
-  redraw() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = 0;
-      this.controls();
-      if (this.view.fusion && this.view.tables.size) this.view.paint();
-    });
+  draw() {
+    this.controls();
+    if (this.view.fusion && this.view.tables.size) this.view.paint();
   }
 
   controls() {
@@ -205,31 +167,16 @@ class Explorer {
     else this.link.send({ kind: "save", what: kind });
   }
 
-  receive(content, buffers) {
-    const file = fileOf(content, buffers);
-    if (!file) return;
-    download(file, content.name || fileName(this.view.fusion.scene, "bin"));
-    say(this.busy, `saved ${content.name}`);
-  }
-
   upload(file) { if (!this.still) this.link.upload(file); }
 
   // ---------------------------------------------------------------- keyboard
-  key(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || (event.key === "Enter" && event.shiftKey)) return;
-    event.stopPropagation(); // the notebook's own one-letter commands must not run
-    if (event.key === "Escape") this.escape();
-    else if (!writes(event.target) && this.letter(event.key)) event.preventDefault();
-  }
-
   letter(key) {
     const { fusion } = this.view, stage = fusion && /^[1-9]$/.test(key) && fusion.scene.stages[Number(key) - 1];
     if (stage) this.toggleStage(stage.name);
-    else if (key === "?") this.keys.toggle(this.keys.panel.hidden);
     else if (key === "p") this.pin();
     else if (key === "g" && fusion) this.nextSign();
     else if ((key === "[" || key === "]") && !this.still) this.turn(key === "[" ? -1 : 1);
-    else return false;
+    else return super.letter(key);
     return true;
   }
 
@@ -238,23 +185,9 @@ class Explorer {
     this.link.put({ gradient: signs[(signs.indexOf(this.view.sign()) + 1) % signs.length] });
   }
 
-  escape() {
-    const closed = [this.keys, this.foot.code, this.foot.save].some((panel) => panel.close());
-    if (!closed && !this.note.node.hidden) this.dismiss();
-  }
-
-  close() {
-    cancelAnimationFrame(this.waiting);
-    this.link.close();
-    [this.keys, this.foot.code, this.foot.save].forEach((panel) => panel.toggle(false));
-    this.stops.forEach((stop) => stop());
-  }
+  panels() { return [this.keys, this.foot.code, this.foot.save]; }
 }
 
-function render({ model, el }) {
-  const explorer = new Explorer(model);
-  el.append(explorer.root);
-  return () => explorer.close();
-}
+const render = rendered(Explorer);
 
 export default { render };

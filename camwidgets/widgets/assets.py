@@ -20,6 +20,7 @@ PARTS = (
     "column.js",
     "actions.js",
     "link.js",
+    "shell.js",
     "view.js",
     "explorer.js",
 )
@@ -33,6 +34,7 @@ COMPARISON = (
     "column.js",
     "actions.js",
     "link.js",
+    "shell.js",
     "comparison_region.js",
     "comparison_paint.js",
     "comparison_curves.js",
@@ -47,6 +49,7 @@ BENCHMARK = (
     "picture.js",
     "actions.js",
     "link.js",
+    "shell.js",
     "benchmark_table.js",
     "benchmark_figure.js",
     "benchmark_runs.js",
