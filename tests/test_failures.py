@@ -248,3 +248,12 @@ def test_the_shortcut_learner_s_errors_share_channels_of_the_wrong_home() -> Non
     world = ToyWorld(seed=6, n=60, context_strength=0.5)
     at_home = [HOME[table.labels[d.predicted]] == world[d.number].context for d in wrong]
     assert np.mean(at_home) > 0.8  # nearly every error is the class whose home the scene shows
+
+
+def test_cancelled_it_keeps_what_it_has() -> None:
+    classifier, world = camwidgets.load("toy"), ToyWorld(seed=1, n=100)
+    asked: list[int] = []
+    found = failures(classifier, world, cancelled=lambda: asked.append(1) or len(asked) == 2)  # type: ignore[func-returns-value]
+    assert len(asked) == 2
+    assert len(found.decided) == found.made_by["looked_at"] == 32
+    assert found.decided == failures(classifier, world, limit=32).decided

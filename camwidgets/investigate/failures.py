@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -178,7 +178,11 @@ class FailureTable:
 
 
 def failures(
-    classifier: Classifier, dataset: Sequence[Any], limit: int | None = None, progress: Progress | None = None
+    classifier: Classifier,
+    dataset: Sequence[Any],
+    limit: int | None = None,
+    progress: Progress | None = None,
+    cancelled: Callable[[], bool] | None = None,
 ) -> FailureTable:
     """What is misclassified, how confidently, into what.
 
@@ -186,6 +190,8 @@ def failures(
         dataset: a sequence of items with `open()` or `image` and a `label` (class index or one of the classifier's
             labels), of toy scenes, or of pairs (picture, label). limit: look at the first so many only.
         progress: `progress(done, total)` after each few pictures; whatever it raises ends the work.
+        cancelled: asked after each few pictures; True ends the work with the table of those looked at so far
+            (`made_by["looked_at"]`).
     Raises:
         TypeError: no data set, or no labels. ValueError: an empty one, an unknown label, not one readable picture.
 
@@ -203,13 +209,16 @@ def failures(
     decided: list[Decided] = []
     broken: dict[str, str] = {}
     for start in range(0, total, BATCH):
-        decided += _decide(samples, range(start, min(start + BATCH, total)), broken)
+        looked_at = min(start + BATCH, total)
+        decided += _decide(samples, range(start, looked_at), broken)
         if progress is not None:
-            progress(min(start + BATCH, total), total)
+            progress(looked_at, total)
+        if cancelled is not None and cancelled():
+            break
     if not decided:
         name, why = next(iter(broken.items()))
-        raise ValueError(f"none of the {total} pictures could be read; the first, {name!r}: {why}")
-    made_by = {"model": classifier.name, "weights_sha256": classifier.weights_hash(), "looked_at": total}
+        raise ValueError(f"none of the {looked_at} pictures could be read; the first, {name!r}: {why}")
+    made_by = {"model": classifier.name, "weights_sha256": classifier.weights_hash(), "looked_at": looked_at}
     return FailureTable(list(classifier.labels), tuple(decided), broken, made_by, (), samples)
 
 

@@ -219,7 +219,7 @@ class Edits:
         from ..decomposition.diff import diff
 
         if self._off[self._step(step)] or self._off[self._step(since)]:
-            raise ValueError("trees are made of the whole network: switch the channels on again to see the tree's change")
+            raise ValueError("trees are made of the whole network: switch its channels on again to see the tree's change")
         first = decompose(self.classifier, self.input(since), target, **how)
         return diff(first, decompose(self.classifier, self.input(step), first.target, **how))
 
