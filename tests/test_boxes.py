@@ -82,9 +82,8 @@ def test_specks_on_an_object_become_its_box() -> None:
     chance = np.random.default_rng(0)
     picture = np.where(disc[..., None], (200, 60, 40), (50, 90, 160)) + chance.integers(-20, 21, (64, 64, 3))
     inside = np.flatnonzero(disc)
-    values = np.zeros(64 * 64)
-    values[chance.choice(inside, 12, replace=False)] = 1
-    values = values.reshape(64, 64)
+    values = np.zeros((64, 64))
+    values.flat[chance.choice(inside, 12, replace=False)] = 1
     truth = (9, 21, 40, 52)
     plain, spread = box_of(values), spread_box(values, picture.astype(np.uint8))
     assert plain is not None

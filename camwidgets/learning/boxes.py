@@ -141,7 +141,7 @@ def neighbour_weights(nodes: np.ndarray, colours: np.ndarray) -> list[tuple[np.n
 
 
 def colour_cost(colours: np.ndarray, sample: np.ndarray) -> np.ndarray:
-    """−ln Pr(I_p | sample), H×W nats: the sample's colours in a smoothed histogram, with one count spread over all bins."""
+    """−ln Pr(I_p | sample), H×W nats: a smoothed histogram of the sample's colours, one count spread over all bins."""
     from scipy import ndimage
 
     bins = np.minimum((colours * BINS / 256).astype(np.intp), BINS - 1)
@@ -166,7 +166,7 @@ def checked_picture(picture: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     pixels = np.asarray(picture)
     if pixels.dtype != np.uint8 or pixels.shape not in (size, (*size, 3)):
         raise ValueError(
-            f"a map of {size[0]}×{size[1]} pixels needs a picture of that size, uint8, grey or with three channels last; "
-            f"got {pixels.dtype} of shape {pixels.shape}"
+            f"a map of {size[0]}×{size[1]} pixels needs a picture of that size, uint8, grey or with three channels "
+            f"last; got {pixels.dtype} of shape {pixels.shape}"
         )
     return np.asarray(np.broadcast_to(pixels.reshape(*size, -1), (*size, 3)), np.float64)
