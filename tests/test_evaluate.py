@@ -293,14 +293,139 @@ def test_localisation_with_the_predicted_class_still_asks_for_the_true_one(
     assert cell(report.table(), "Grad-CAM", "loc1") == 0
 
 
-def test_a_method_that_others_cannot_find_by_name(toy: camwidgets.Classifier, world: Items) -> None:
-    from camwidgets.maps.method import Method
+def edges(request: Any, width: int = 1) -> Any:
+    """A method of one's own: the picture's own edges."""
+    return request.x[0].mean(0).diff(dim=0, n=width, prepend=request.x[0].mean(0)[:width]).abs()
 
-    mine = Method("mine", "Mine", lambda request: request.x[0, 0].abs(), "", "", kind="picture")
-    with pytest.raises(ValueError, match="'mine' is not in the catalogue: an evaluation takes methods by name"):
-        evaluate(toy, world, [mine], ["energy"], progress=False)
+
+def test_a_method_of_ones_own(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    from camwidgets.maps.method import Method, Parameter
+
+    wide = Parameter("width", 1, "differences", low=1, high=3)
+    mine = Method("edges", "Edges", edges, "|dx|", "", kind="picture", parameters=(wide,))
+    path = tmp_path / "r.sqlite"
+    asked: Any = [mine, {"method": mine, "width": 2}, "gradcam"]
+    report = evaluate(toy, world[:3], asked, ["energy"], results=path, progress=False)
+    assert report.methods == ["Edges", "Edges · width=2", "Grad-CAM"]
+    recorded = report.run.request["methods"]
+    assert recorded["Edges"]["method"] == "edges"
+    assert recorded["Edges"]["own"] == recorded["Edges · width=2"]["own"]
+    assert len(recorded["Edges"]["own"]) == 64
+    assert "own" not in recorded["Grad-CAM"]
+    x = camwidgets.evaluation.view.seen(toy, world[0], "squash").x
+    expected = camwidgets.explain(toy, x, mine, world[0].label).map
+    from camwidgets.evaluation.location import energy_inside, within
+
+    found = dict(zip(*report.values("Edges", "energy")[:2], strict=True))
+    assert found[world[0].id] == pytest.approx(energy_inside(expected, within(expected.shape, world[0].boxes)))
+    assert Report.open(path).table().equals(report.table()), "read again without the method"
     with pytest.raises(ValueError, match="unknown preset 'papr'"):
         evaluate(toy, world, [{"method": "layercam", "preset": "papr"}], ["energy"], progress=False)
+    with pytest.raises(ValueError, match="must be between 1 and 3; got 9"):
+        evaluate(toy, world, [{"method": mine, "width": 9}], ["energy"], progress=False)
+    baseline = Method("random", "Mine, not the baseline", edges, "", "", kind="picture")
+    named = evaluate(toy, world[:3], [baseline], ["energy"], progress=False)
+    assert named.values(baseline.title, "energy")[1].tolist() == report.values("Edges", "energy")[1].tolist()
+
+
+def test_methods_of_ones_own_are_told_apart_by_what_they_do() -> None:
+    from functools import partial
+
+    from camwidgets.evaluation.identity import method_hash
+    from camwidgets.maps.method import Method
+
+    def closed_over(factor: Any) -> Any:
+        return lambda request: factor * request.x[0, 0]
+
+    def calls(inner: Any) -> Any:
+        return lambda request: inner(request) * 1
+
+    def hash_of(function: Any) -> str:
+        return method_hash(Method("m", "M", function, "", "", kind="picture"))
+
+    def again(request: Any, depth: int = 3) -> Any:
+        return again(request, depth - 1) if depth else request.x[0, 0]
+
+    class Scaled:
+        def __init__(self, factor: float) -> None:
+            self.factor = factor
+
+        def __call__(self, request: Any) -> Any:
+            return self.factor * request.x[0, 0]
+
+    big = np.zeros(100_000)
+    other = big.copy()
+    other[70_000] = 1  # what repr() does not show
+    different = [
+        lambda request: request.x[0, 0], lambda request: request.x[0, 1], closed_over(1), closed_over(2.5),
+        closed_over(big), closed_over(other), calls(closed_over(1)), calls(closed_over(2)), edges,
+        partial(edges, width=2), partial(edges, width=3), again, Scaled(1), Scaled(2),
+    ]  # fmt: skip
+    hashes = [hash_of(one) for one in different]
+    assert len(set(hashes)) == len(different)
+    assert hashes == [hash_of(one) for one in different]
+    assert hash_of(closed_over(big.copy())) == hashes[4]
+    assert hash_of(Scaled(2)) == hashes[-1]
+
+
+def test_a_stop_is_heard_between_passes(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:
+    """In the middle of a picture, which is not recorded; the network is as before, and the next run goes on."""
+    from camwidgets.evaluation import Stopped
+    from tests.nets import state
+
+    path = tmp_path / "r.sqlite"
+    asked: Any = ["gradcam", {"method": "rise", "masks": 64}], {"insertion-deletion": {"steps": 20}}
+    before = state(toy.module)
+    passes, finished, at = [0], [0], [0]
+
+    def stop() -> bool:
+        passes[0] += 1
+        return finished[0] == 2 and passes[0] - at[0] > 5
+
+    def progress(done: float, total: float) -> None:
+        finished[0], at[0] = int(done), passes[0]
+
+    counted: list[int] = []
+    made = camwidgets.Classifier.logits
+
+    def counting(self: Any, x: Any) -> Any:
+        counted.append(finished[0])
+        return made(self, x)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(camwidgets.Classifier, "logits", counting)
+        with pytest.raises(Stopped, match="was stopped"):
+            evaluate(toy, world, *asked, results=path, progress=progress, stop=stop, batch=4)
+    each = counted.count(0)
+    assert 3 <= counted.count(2) < each / 2, "the third picture was begun, and left in the middle"
+    broken_off = Report.open(path)
+    assert (broken_off.pictures, broken_off.run.state) == (2, "cancelled")
+    assert broken_off.skipped == {}
+    assert broken_off.errors.empty
+    assert state(toy.module) == before
+    whole = evaluate(toy, world[:4], *asked, results=path, progress=False, stop=lambda: False, batch=4)
+    alone = evaluate(toy, world[:4], *asked, progress=False, batch=4)
+    pd.testing.assert_frame_equal(whole.table(), alone.table())
+
+
+def test_every_method_and_test_hears_a_stop(toy: camwidgets.Classifier, world: Items) -> None:
+    """The first question is asked before the network runs: nothing is ever recorded as failed for it."""
+    from camwidgets.evaluation import Stopped
+
+    for limit in (0, 1, 2, 3, 5, 8, 13):
+        asked = [0]
+
+        def stop(limit: int = limit, asked: list[int] = asked) -> bool:
+            asked[0] += 1
+            return asked[0] > limit
+
+        with Results(":memory:") as kept:
+            with pytest.raises(Stopped):
+                evaluate(toy, world[:1], ["layercam", "guided-backprop", {"method": "scorecam", "stages": ["S5"]}],
+                         {"cascading": {"layers": "head"}, "occlusion": {}, "confidence": {}}, results=kept,
+                         progress=False, stop=stop)  # fmt: skip
+            assert asked[0] == limit + 1, "what was heard was obeyed"
+            assert kept.items(1) == set()
 
 
 def test_cancelled_work_is_kept(toy: camwidgets.Classifier, world: Items, tmp_path: Path) -> None:

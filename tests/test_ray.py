@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,24 @@ import camwidgets
 from camwidgets.datasets import Item, Items, open_dataset
 from camwidgets.datasets.items import Source
 from camwidgets.datasets.toyworld import ToyWorld
-from camwidgets.evaluation import Report
+from camwidgets.evaluation import Report, Stopped
+from camwidgets.maps.method import Method
 
 ray = pytest.importorskip("ray", reason="the extra 'ray' is not installed")
-TESTS = {"energy": {}, "insertion-deletion": {"steps": 10}}
-METHODS = {"LayerCAM": "layercam", "signed": {"method": "layercam", "gradient": "signed"}, "random": "random"}
+TESTS: dict[str, dict[str, Any]] = {
+    "energy": {}, "insertion-deletion": {"steps": 10}, "cascading": {"layers": "head+S3"}, "independent": {"seed": 2},
+}  # fmt: skip
+
+
+def sums(request: Any) -> Any:
+    """A method of one's own."""
+    return request.x[0].sum(0).relu()
+
+
+OWN = Method("sums", "Sums", sums, "Σ x", "", kind="picture")
+METHODS: dict[str, Any] = {
+    "LayerCAM": "layercam", "signed": {"method": "layercam", "gradient": "signed"}, "random": "random", "own": OWN,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,3 +83,50 @@ def test_bad_numbers_of_workers() -> None:
     world = open_dataset(ToyWorld(seed=5, n=2))
     with pytest.raises(ValueError, match="the number of workers is a whole number, at least 1; got 0"):
         camwidgets.evaluate(camwidgets.load("toy"), world, ["random"], ["energy"], engine="ray", workers=0)
+
+
+def test_what_cannot_be_sent_is_told_before_anything_runs(tmp_path: Path) -> None:
+    lock = threading.Lock()
+    mine = Method("locked", "Locked", lambda request: request.x[0, 0] if lock else None, "", "", kind="picture")
+    world = open_dataset(ToyWorld(seed=5, n=2))
+    path = tmp_path / "r.sqlite"
+    with pytest.raises(ValueError, match=r"the method 'Locked' cannot be sent to other processes .*engine='local'"):
+        camwidgets.evaluate(camwidgets.load("toy"), world, [mine], ["energy"], engine="ray", results=path)
+    assert not path.exists()
+    assert not ray.is_initialized()
+    report = camwidgets.evaluate(camwidgets.load("toy"), world, [mine], ["energy"], progress=False)
+    assert report.pictures == 2
+
+
+@dataclass(frozen=True)
+class Told(Source):
+    """A picture that says, by a file, that it was opened."""
+
+    real: Source
+    marker: Path
+
+    def open(self) -> Any:
+        self.marker.touch()
+        return self.real.open()
+
+    def hash(self) -> str:
+        return self.real.hash()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_workers_hear_a_stop_within_a_picture(tmp_path: Path) -> None:
+    """Every picture would take minutes: a stop that was heard between pictures only would run into the limit."""
+    toy = camwidgets.load("toy")
+    marker = tmp_path / "begun"
+    world = open_dataset(ToyWorld(seed=5, n=4))
+    items = Items("told", [Item(one.id, one.label, one.boxes, one.size, Told(one.source, marker)) for one in world])
+    path = tmp_path / "ray.sqlite"
+    long = {"method": "rise", "masks": 200_000}
+    with pytest.raises(Stopped, match="was stopped"):
+        camwidgets.evaluate(
+            toy, items, [long], ["energy"], results=path, engine="ray", workers=2, progress=False, stop=marker.exists
+        )
+    assert Report.open(path).pictures == 0
+    assert Report.open(path).run.state == "cancelled"
+    assert not ray.is_initialized()

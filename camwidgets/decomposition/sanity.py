@@ -87,7 +87,7 @@ def compare_maps(
         if {name: one.shape for name, one in a.items()} != {name: one.shape for name, one in b.items()}:
             raise ValueError(f"the two classifiers' maps differ in name or size: {_shapes(a)} against {_shapes(b)}")
         for name in a:
-            found.setdefault(name, []).append(_similarity(a[name], b[name]))
+            found.setdefault(name, []).append(similarity(a[name], b[name]))
         if progress is not None:
             progress(i + 1, count)
     rows = {name: pd.DataFrame(one).mean() for name, one in found.items()}
@@ -170,7 +170,18 @@ def _shapes(maps: Mapping[str, np.ndarray]) -> str:
     return ", ".join(f"{name} {'×'.join(map(str, one.shape))}" for name, one in maps.items())
 
 
-def _similarity(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+def similarity(a: np.ndarray, b: np.ndarray) -> dict[str, float]:
+    """How alike two arrays of one shape are: `spearman` and `absolute` in [−1, 1], `ssim`, and `flat`, whether b is.
+
+    Spearman's rank correlation of the values and of their absolute values (a flat one correlates with nothing: 0); mean
+    structural similarity after each was scaled to 0 … 1 (NaN for what is no h×w map). Adebayo et al., NeurIPS 2018.
+
+    Example:
+        >>> ramp = np.arange(64.0).reshape(8, 8)
+        >>> found = similarity(ramp, ramp.max() - ramp)
+        >>> round(found["spearman"], 9), found["ssim"] < 0, found["flat"]
+        (-1.0, True, 0.0)
+    """
     one, other = torch.from_numpy(a.ravel()), torch.from_numpy(b.ravel())
     return {
         "spearman": rank_correlation(one, other),

@@ -6,5 +6,6 @@ from .measure import Measure, Result, measures
 from .report import Report
 from .results import Results, ResultsError
 from .runner import evaluate
+from .work import Stopped
 
-__all__ = ["Measure", "Report", "Result", "Results", "ResultsError", "evaluate", "measures"]
+__all__ = ["Measure", "Report", "Result", "Results", "ResultsError", "Stopped", "evaluate", "measures"]

@@ -41,9 +41,29 @@ def as_text(report: Report) -> str:
         ]
         passes = cell(cost, method, "forward") + cell(cost, method, "backward")
         rows.append([method, *cells, f"{cell(cost, method, 'seconds'):.3f}", f"{passes:.0f}"])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    lines = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return "\n".join([_headline(report), "", *lines, "", *_troubles(report)]).rstrip()
+    curved = [line for table in _curves(report) for line in ["", *_aligned(table)]]
+    return "\n".join([_headline(report), "", *_aligned(rows), *curved, "", *_troubles(report)]).rstrip()
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _curves(report: Report) -> list[list[list[str]]]:
+    """Tables of what has a curve: methods × steps, one for each quantity that is drawn over them."""
+    found: list[list[list[str]]] = []
+    seen: set[tuple[str, str]] = set()
+    for name, (test, about) in report.results.items():
+        if not report.steps(name) or (test, about.key) in seen:
+            continue
+        seen.add((test, about.key))
+        steps = report.steps(name)
+        wide = report.by_step(name).pivot(index="method", columns="step", values="value")
+        wide = wide.reindex(index=report.methods, columns=steps)
+        rows = [[m, *(_number(cell(wide, m, step)) for step in steps)] for m in report.methods]
+        found.append([[f"{test}, {about.key} {about.arrow}", *steps], *rows])
+    return found
 
 
 def as_html_table(report: Report) -> str:
@@ -74,10 +94,18 @@ def as_html_table(report: Report) -> str:
     return (
         f"<style>.cw-range{{opacity:.65;font-size:85%;white-space:nowrap}}</style>"
         f"<p>{escape(_headline(report))}</p><div class='cw-scroll'><table><thead><tr><th>method</th>{heads}"
-        f"<th>s/map</th><th>passes</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f"<th>s/map</th><th>passes</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+        f"{''.join(map(_plain_table, _curves(report)))}</div>"
         f"<p class='cw-range'>Below each number its 95 % interval (bootstrap over pictures); ↑ more is better, "
         f"↓ less is better.</p><ul>{troubles}</ul>"
     )
+
+
+def _plain_table(rows: list[list[str]]) -> str:
+    head, *body = [[escape(text) for text in row] for row in rows]
+    heads = "".join(f"<th>{text}</th>" for text in head)
+    lines = "".join(f"<tr>{''.join(f'<td>{text}</td>' for text in row)}</tr>" for row in body)
+    return f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _cell(value: float, low: float, high: float, *, leads: bool) -> str:

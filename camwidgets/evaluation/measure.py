@@ -15,9 +15,14 @@ from ..maps.passes import Passes
 
 if TYPE_CHECKING:
     from ..classifiers.classifier import Classifier
+    from .randomisation import Copies
 
 Values = dict[str, Any]  # name → number, or list of numbers (one a threshold)
 Need = Literal["boxes", "mask"]
+
+
+def _nobody(classifier: Classifier) -> np.ndarray:
+    raise ValueError("this map was given, not made by a method: there is none of another network")
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class Case:
         classifier, x: the network and its 1×3×H×W input. target: the class explained. map: H×W float32 in [0, 1].
         logits: C, of the untouched picture. boxes: of the object, (x0, y0, x1, y1) in pixels of the input.
         mask: of the object, H×W bool, or None. passes: runs the network and counts. label: the true class, if known.
+        by: another network of the same shape → its H×W map by the same method, of the same class and input.
+        copies: the network with layers drawn anew.
     """
 
     classifier: Classifier
@@ -39,6 +46,8 @@ class Case:
     mask: np.ndarray | None = None
     passes: Passes = field(default_factory=Passes)
     label: int | None = None
+    by: Callable[[Classifier], np.ndarray] = field(default=_nobody)
+    copies: Copies | None = None
 
     @property
     def inside(self) -> np.ndarray:
@@ -77,7 +86,8 @@ class Result:
     Attributes:
         name, title: as in tables. better: +1 where more is better (↑), −1 where less is (↓).
         key: which of the test's `Values` it is made of. unit: "share" (0 … 1) or what else. aggregate: values of all
-            pictures and their classes → the number for the data set.
+            pictures and their classes → the number for the data set. steps: where `key` is a list, which of the test's
+            `Values` names its entries ("" = they have no names): the report draws a curve over them.
     """
 
     name: str
@@ -86,6 +96,7 @@ class Result:
     key: str
     unit: str = "share"
     aggregate: Callable[[np.ndarray, np.ndarray], float] = mean
+    steps: str = ""
 
     @property
     def arrow(self) -> str:
@@ -100,7 +111,8 @@ class Measure:
         name: as given to `evaluate`. title: as in the literature. function: (case, **parameters) → values.
         results: the numbers that come out. formula, source: what is computed, and where that is written.
         needs: what must be known about each picture: "boxes", "mask". parameters: what can be set.
-        passes: whether the network is run again.
+        passes: whether the network is run again. unfit: (classifier, parameters) → why the test cannot be made of that
+            network, in a sentence, or None; asked before anything runs.
     """
 
     name: str
@@ -112,6 +124,7 @@ class Measure:
     needs: tuple[Need, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     passes: bool = False
+    unfit: Callable[[Classifier, dict[str, Any]], str | None] | None = None
 
     def check(self, given: dict[str, Any]) -> dict[str, Any]:
         """All parameters, given ones checked, others at their defaults."""
@@ -144,9 +157,9 @@ def measures() -> Measures:
           Wang et al., "Score-CAM", CVPRW 2020, 4.2
           ↑ energy: share of the map's mass inside the boxes (share)
     """
-    from .standard import MEASURES
+    from . import randomisation, standard
 
-    return Measures({measure.name: measure for measure in MEASURES})
+    return Measures({measure.name: measure for measure in (*standard.MEASURES, *randomisation.MEASURES)})
 
 
 def find_measure(name: str | Measure) -> Measure:

@@ -18,7 +18,7 @@ from ..maps.fusion import make_plan as make_fusion
 from ..maps.method import Method
 from ..maps.recipe import chosen_stages, enhancement, refuse
 from ..maps.stages import sign_of
-from .identity import network_hash
+from .identity import method_hash, network_hash
 from .location import centre_map, random_map
 from .measure import Measure, find_measure
 
@@ -42,25 +42,37 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Spec:
-    """One method as it is to be run. title: as in tables. options: keywords of `explain`, plain values."""
+    """One method as it is to be run. title: as in tables. options: keywords of `explain`, plain values.
+
+    own: the method itself, if it is not of the catalogue.
+    """
 
     title: str
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    own: Method | None = None
 
     @property
     def baseline(self) -> bool:
         """Whether it is no method at all but one of `BASELINES`."""
-        return self.name in BASELINES
+        return self.own is None and self.name in BASELINES
+
+    @property
+    def method(self) -> Method:
+        """The method itself; no baseline has one."""
+        return self.own or find(self.name)
 
     def identity(self) -> dict[str, Any]:
         """What the map depends on; the title is not part of it."""
-        return {"method": self.name, **self.options}
+        own = {"own": method_hash(self.own)} if self.own else {}
+        return {"method": self.name, **own, **self.options}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What an evaluation is to do. Plain values and functions of this package: it can be sent to another machine.
+    """What an evaluation is to do: plain values and functions of this package, and methods of one's own.
+
+    It can be sent to another machine, unless a method of one's own cannot.
 
     Attributes:
         specs: the methods. measures: tests with their checked parameters. target: "label" (the data set's class) or
@@ -107,13 +119,20 @@ def make_plan(classifier: Classifier, wanted: Methods, tests: Any, **settings: A
         raise ValueError("no method was given to evaluate")
     asked = {tests: {}} if isinstance(tests, (str, Measure)) else tests
     pairs = asked.items() if isinstance(asked, Mapping) else [(one, {}) for one in asked]
-    measures = [(find_measure(one).name, find_measure(one).check(dict(given))) for one, given in pairs]
+    measures = [_test(classifier, find_measure(one), dict(given)) for one, given in pairs]
     if not measures:
         raise ValueError("no test was given to evaluate by")
     choose("target", settings.get("target", "label"), TARGETS)
     if settings.get("fit") is not None:
         choose("fit", settings["fit"], ("squash", "crop"))
     return Plan(specs, tuple(measures), network=network_hash(classifier), **settings)
+
+
+def _test(classifier: Classifier, measure: Measure, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    checked = measure.check(given)
+    if measure.unfit and (why := measure.unfit(classifier, checked)):
+        raise ValueError(f"the test {measure.name!r} cannot be made: {why}")
+    return measure.name, checked
 
 
 def make_specs(classifier: Classifier, wanted: Methods) -> list[Spec]:
@@ -139,9 +158,7 @@ def _spec(classifier: Classifier, title: str | None, given: Any) -> Spec:
             raise ValueError(f"the baseline {method!r} has no options; {', '.join(options)} given")
         return Spec(title or method, method)
     found = find(method)
-    if found is not methods().get(found.name):
-        raise ValueError(f"{found.name!r} is not in the catalogue: an evaluation takes methods by name, since other "
-                         f"processes must find them too; CONTRIBUTING.md shows how to add one")  # fmt: skip
+    of_its_own = found if found is not methods().get(found.name) else None
     refuse(found, classifier)
     own = {name: value for name, value in options.items() if name in OPTIONS}
     parameters = found.check({name: value for name, value in options.items() if name not in OPTIONS})
@@ -151,7 +168,7 @@ def _spec(classifier: Classifier, title: str | None, given: Any) -> Spec:
     stages = chosen_stages(classifier, found, own.pop("stages", None))
     if stages:
         own["stages"] = stages
-    return Spec(title or _title(found, own, options), found.name, own | parameters)
+    return Spec(title or _title(found, own, options), found.name, own | parameters, of_its_own)
 
 
 def _enhancement(given: Any, size: tuple[int, int]) -> Any:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import pickle
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,10 +19,13 @@ import torch
 from ..classifiers.classifier import Classifier
 from ..datasets.items import Item
 from .plan import Plan
+from .randomisation import Copies
 from .results import Outcome, Picture, Results
-from .work import work
+from .work import Stopped, work
 
 BLOCKS = 8  # pieces of work a worker gets, one after the other: what a killed worker loses is one of them
+OFTEN = 0.5  # seconds between two questions whether to stop
+
 
 class Evaluator:
     """One worker: holds the network, answers with finished pictures.
@@ -37,58 +42,131 @@ class Evaluator:
         self.plan, self.record = plan, record
         if torch.cuda.is_available():
             self.classifier.to("cuda")
+        self.copies = Copies(self.classifier)
+        self.stopped, self.asked = False, 0.0
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
-        picture = work(self.classifier, self.items[int(row["item"])], self.plan, self.known)
-        return {"picture": pickle.dumps(picture)}  # comes from our own workers only; Ray's tables hold plain values
-
+        try:
+            found = work(
+                self.classifier, self.items[int(row["item"])], self.plan, self.known, self.copies, self.hear
+            )
+        except Stopped:
+            return {"picture": b""}
+        return {"picture": pickle.dumps(found)}  # comes from our own workers only; Ray's tables hold plain values
 
     def known(self, keys: list[str]) -> dict[str, Outcome]:
         """What is on record already."""
         import ray
 
-        found: dict[str, Outcome] = {} if self.record is None else ray.get(self.record.known.remote(keys))
+        found: dict[str, Outcome] = ray.get(self.record.known.remote(keys))
         return found
+
+    def hear(self) -> None:
+        """Whether to stop is asked across the network: not between any two passes, but twice a second."""
+        import ray
+
+        if not self.stopped and time.monotonic() - self.asked > OFTEN:
+            self.stopped, self.asked = ray.get(self.record.stopped.remote()), time.monotonic()
+        if self.stopped:
+            raise Stopped("the evaluation was stopped")
 
 
 class Record:
-    """Answers for the file of results, on the machine where it lies."""
+    """Answers for the file of results, on the machine where it lies; and says whether the work is to stop."""
 
-    def __init__(self, path: str) -> None:
-        self.results = Results(path)
+    def __init__(self, path: str | None) -> None:
+        self.results = None if path is None else Results(path)
+        self.stop = False
 
     def known(self, keys: list[str]) -> dict[str, Outcome]:
-        return self.results.known(keys)
+        return {} if self.results is None else self.results.known(keys)
+
+    def end(self) -> None:
+        self.stop = True
+
+    def stopped(self) -> bool:
+        return self.stop
+
+
+def check(plan: Plan, workers: int) -> None:
+    """Raise now what would be raised in the middle.
+
+    Raises:
+        ImportError: Ray is not installed. ValueError: a bad number of workers, or a method that cannot be sent.
+    """
+    _ray()
+    from ray import cloudpickle
+
+    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
+        raise ValueError(f"the number of workers is a whole number, at least 1; got {workers!r}")
+    for spec in plan.specs:
+        try:
+            cloudpickle.dumps(spec.own)
+        except Exception as error:  # whatever its parts raise when they are pickled
+            raise ValueError(
+                f"the method {spec.title!r} cannot be sent to other processes ({error}): take a function of a module, "
+                f"without open files or locks, or engine='local'"
+            ) from error
 
 
 def pictures(
-    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, workers: int
-) -> Iterator[Picture]:
-    """Finished pictures as they come, in any order. A worker that dies is replaced and its picture done again."""
+    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, workers: int,
+    stop: Callable[[], bool] | None = None,
+) -> Iterator[Picture]:  # fmt: skip
+    """Finished pictures as they come, in any order. A worker that dies is replaced and its picture done again.
+
+    Once `stop()` says True, workers end at their next pass and leave out what is not begun; then `Stopped` is raised.
+    """
     ray = _ray()
-    if isinstance(workers, bool) or int(workers) != workers or workers < 1:
-        raise ValueError(f"the number of workers is a whole number, at least 1; got {workers!r}")
     with _cluster(ray), _quiet(ray):
         store = [ray.put(classifier), ray.put(items)]
         blocks = min(len(items), BLOCKS * int(workers))
+        record = _record(ray, kept)
         rows = ray.data.from_items([{"item": i} for i in range(len(items))], override_num_blocks=blocks)
         found = rows.map(
-            Evaluator, fn_constructor_args=(store, plan, _record(ray, kept), torch.get_num_threads()),
+            Evaluator, fn_constructor_args=(store, plan, record, torch.get_num_threads()),
             compute=ray.data.ActorPoolStrategy(size=int(workers)),
             num_gpus=1 if ray.cluster_resources().get("GPU") else 0,
         )  # fmt: skip
-        for row in found.iter_rows():
-            yield pickle.loads(row["picture"])
+        with _watched(stop, record):
+            stopped = False
+            for row in found.iter_rows():
+                stopped = stopped or not row["picture"]
+                if row["picture"]:
+                    yield pickle.loads(row["picture"])
+            if stopped:
+                raise Stopped("the evaluation was stopped")
+
+
+@contextmanager
+def _watched(stop: Callable[[], bool] | None, record: Any) -> Iterator[None]:
+    """Inside, a thread asks `stop` and passes it on to the workers: who waits for their next picture cannot."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(OFTEN):
+            if stop is not None and stop():
+                record.end.remote()
+                return
+
+    thread = threading.Thread(target=watch, name="camwidgets-ray-stop", daemon=True)
+    if stop is not None:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if stop is not None:
+            thread.join()
 
 
 def _record(ray: Any, kept: Results) -> Any:
-    """A `Record` here, where the file is; None for results in memory."""
-    if kept.path == ":memory:":
-        return None
+    """A `Record` here, where the file is."""
     here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
         ray.get_runtime_context().get_node_id(), soft=False
     )
-    return ray.remote(Record).options(num_cpus=0, scheduling_strategy=here).remote(str(kept.path))
+    path = None if kept.path == ":memory:" else str(kept.path)
+    return ray.remote(Record).options(num_cpus=0, scheduling_strategy=here).remote(path)
 
 
 @contextmanager

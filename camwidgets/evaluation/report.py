@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import choose, unknown
-from .measure import Result, find_measure, stacked
+from .measure import Result, find_measure, mean, stacked
 from .results import Results, Run
 from .statistics import difference, interval
 
@@ -159,6 +159,29 @@ class Report:
                 found[method][name] = about.aggregate(values[here], labels[here]) if here.any() else float("nan")
         return pd.DataFrame.from_dict(found, orient="index")
 
+    def steps(self, result: str) -> list[str]:
+        """What the entries of a result's curve are called ("head", "S5", …); [] for a result that has no curve."""
+        test, about = self._result(result)
+        if not about.steps:
+            return []
+        first = next((r["values"] for r in self.rows if r["test"] == test and r["values"] is not None), None)
+        return list(first[about.steps]) if first else []
+
+    def by_step(self, result: str) -> pd.DataFrame:
+        """The curve of a result, such as "cascading-mean" over the groups of layers: one row a method and step.
+
+        Columns: method, step, value (mean over pictures), low, high (95 % bootstrap interval). Empty if it has none.
+        """
+        import pandas as pd
+
+        rows = []
+        for method in self.methods if self.steps(result) else ():
+            _, values, classes = self.values(method, result)
+            for i, step in enumerate(self.steps(result) if len(values) else ()):
+                low, high = interval(values[:, i], classes, mean)
+                rows.append((method, step, float(values[:, i].mean()), low, high))
+        return pd.DataFrame(rows, columns=["method", "step", "value", "low", "high"])
+
     # ------------------------------------------------------------------ to look at and to keep
 
     def to_text(self) -> str:
@@ -176,12 +199,17 @@ class Report:
         return as_html_table(self)
 
     def figure(self, result: str | None = None) -> go.Figure:
-        """Each method's number with its interval, best first; the first result if none is named."""
-        from ..figures.report import ranking
+        """Each method's number with its interval, best first; the first result if none is named.
+
+        A result with a curve ("cascading-mean": one value a group of layers) is drawn as one line a method.
+        """
+        from ..figures.report import curves, ranking
         from .layout import cell
 
         name = result or next(iter(self.results))
         about = self._result(name)[1]
+        if self.steps(name):
+            return curves(self.by_step(name), f"{name}: {about.title}", about.arrow, about.better, self.pictures)
         (low, high), middle = self.intervals([name]), self.table([name])
         lines = [(m, cell(middle, m, name), cell(low, m, name), cell(high, m, name)) for m in self.methods]
         return ranking(lines, f"{name}: {about.title}", about.arrow, about.better, self.pictures)

@@ -12,12 +12,14 @@ from ..datasets.items import Item, Items
 from ..datasets.labels import match_labels
 from ..errors import choose
 from .plan import Methods, Plan, digest, make_plan
+from .randomisation import Copies
 from .report import Report
 from .results import Picture, Results
-from .work import work
+from .work import Stopped, work
 
 ENGINES = ("local", "ray")
 Progress = Callable[[float, float], None]
+Stop = Callable[[], bool]
 
 
 def evaluate(
@@ -35,6 +37,7 @@ def evaluate(
     workers: int = 2,
     batch: int | None = None,
     progress: bool | Progress = True,
+    stop: Stop | None = None,
 ) -> Report:
     """How good are maps? Every method's map of every picture goes through every test.
 
@@ -42,7 +45,8 @@ def evaluate(
         classifier: from `load` or `wrap`.
         dataset: a folder, an annotation file, a torchvision data set, a toy world, or `datasets.Items`.
         methods: names of `camwidgets.methods()`, or `{title: {"method": name, option of explain: value, …}}`;
-            "centre", "whole" and "random" are baselines that know nothing of the picture.
+            "centre", "whole" and "random" are baselines that know nothing of the picture. A `Method` of your own is
+            taken too, and recorded under its name and a hash of its function (`identity.method_hash`).
         tests: names of `camwidgets.measures()`, or `{name: {parameter: value}}`.
         target: "label": the data set's class is explained; "predicted": the network's first answer.
         fit: "squash": the network is shown the whole picture; "crop": its middle; None: the classifier's own way.
@@ -52,9 +56,11 @@ def evaluate(
         engine: "local", or "ray" (`workers` processes, on this machine or on a cluster that `ray start` made).
         batch: pictures a pass. progress: a bar with the time left, or called with (done, total) pictures; whatever
             it raises ends the work, and what is done is kept.
+        stop: asked between two passes through the network, such as `threading.Event().is_set`: when it says True the
+            work ends with `Stopped`. The picture in work is not recorded, finished ones are kept.
     Raises:
         ValueError, TypeError: something given is not valid, or the data set lacks what a test needs: told before
-            anything runs. ResultsError: the file of results cannot be used.
+            anything runs. ResultsError: the file of results cannot be used. Stopped: `stop` said so.
 
     Example:
         >>> import camwidgets
@@ -68,13 +74,17 @@ def evaluate(
     items = _items(dataset)
     items = items if limit is None else items.limit(limit, seed)
     items = checked(classifier, items, plan)
+    if engine == "ray":
+        from .ray_engine import check
+
+        check(plan, workers)
     with ExitStack() as stack:
         kept = results if isinstance(results, Results) else stack.enter_context(Results(results or ":memory:"))
         run = kept.start(request(classifier, items, plan, limit))
         report = stack.enter_context(_reporting(progress, len(items)))
         done = 0
         try:
-            for picture in _pictures(classifier, items, plan, kept, engine, workers):
+            for picture in _pictures(classifier, items, plan, kept, engine, workers, stop):
                 kept.add(run, picture)
                 done += 1
                 report(done, len(items))
@@ -123,16 +133,23 @@ def _items(dataset: Any) -> Items:
 
 
 def _pictures(
-    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, engine: str, workers: int
-) -> Iterator[Picture]:
+    classifier: Classifier, items: Sequence[Item], plan: Plan, kept: Results, engine: str, workers: int,
+    stop: Stop | None,
+) -> Iterator[Picture]:  # fmt: skip
     """One finished picture after the other, in whatever order."""
     if engine == "ray":
         from .ray_engine import pictures
 
-        yield from pictures(classifier, items, plan, kept, workers)
+        yield from pictures(classifier, items, plan, kept, workers, stop)
         return
+
+    def hear() -> None:
+        if stop is not None and stop():
+            raise Stopped("the evaluation was stopped")
+
+    copies = Copies(classifier)
     for item in items:
-        yield work(classifier, item, plan, kept.known)
+        yield work(classifier, item, plan, kept.known, copies, hear)
 
 
 class _Bar:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,21 +16,29 @@ from ..classifiers.classifier import Classifier
 from ..datasets.items import Item
 from ..evidence import Evidence, Recording, record
 from ..explanation import explain, explain_evidence
-from ..maps.catalogue import find
 from ..maps.fusion import make_plan
 from ..maps.passes import Counts, Passes
 from .measure import Case, Measure, Values
 from .plan import BASELINES, VERSION, Plan, Spec, digest, digest_of
+from .randomisation import Copies
 from .results import Outcome, Picture
 from .view import seen
 
 FAILURES = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
 Known = Callable[[list[str]], dict[str, Outcome]]
+Hear = Callable[[], None]  # raises when the work is to stop
+
+
+class Stopped(Exception):
+    """The work was stopped from outside; the picture in work is not recorded."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A picture as the network sees it, with what is true about it there."""
+    """A picture as the network sees it, with what is true about it there.
+
+    copies: the network with layers drawn anew. passes: new passes, which hear whether the work is to stop.
+    """
 
     x: Tensor
     target: int
@@ -37,6 +46,8 @@ class Subject:
     boxes: tuple[tuple[float, ...], ...]
     mask: np.ndarray | None
     label: int | None
+    copies: Copies
+    passes: Callable[[], Passes]
 
     @property
     def probability(self) -> float:
@@ -71,12 +82,19 @@ class Shared:
         return self._evidence
 
 
-def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Picture:
+def work(
+    classifier: Classifier, item: Item, plan: Plan, known: Known, copies: Copies | None = None,
+    hear: Hear = lambda: None,
+) -> Picture:  # fmt: skip
     """All outcomes of one picture; what `known` finds (key → outcome) is not computed again.
 
     Never raises for a picture or a method that fails: a picture that cannot be used is skipped with its reason, a
-    method or a test that fails is recorded with its error. `KeyboardInterrupt` and what `known` raises go through.
+    method or a test that fails is recorded with its error. `KeyboardInterrupt`, what `known` raises, and `Stopped`
+    from `hear`, which is asked between passes through the network, go through.
+
+    copies: the network with layers drawn anew, for all pictures of a run; None = made for this picture.
     """
+    hear()
     try:
         view = seen(classifier, item, plan.fit)
         label = item.label if isinstance(item.label, int) else None
@@ -91,7 +109,10 @@ def work(classifier: Classifier, item: Item, plan: Plan, known: Known) -> Pictur
         return _remembered(classifier, item, keys, found)
     try:
         with ExitStack() as stack:
-            subject, shared = _look(classifier, plan, view.x, asked, label, boxes, mask, stack)
+            passes = partial(Passes, plan.batch, progress=lambda done, total: hear())
+            about = label, copies or Copies(classifier), passes
+            subject, shared = _look(classifier, plan, view.x, asked, boxes, mask, about, stack)
+            hear()
             return _evaluated(classifier, item, plan, subject, shared, keys, found)
     except FAILURES as error:
         return Picture(item.id, skipped=_sentence(error))
@@ -107,15 +128,19 @@ def _asked(classifier: Classifier, item: Item, plan: Plan) -> int | None:
 
 
 def _look(
-    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None, label: int | None,
-    boxes: tuple[tuple[float, ...], ...], mask: np.ndarray | None, stack: ExitStack,
+    classifier: Classifier, plan: Plan, x: Tensor, asked: int | None, boxes: tuple[tuple[float, ...], ...],
+    mask: np.ndarray | None, about: tuple[int | None, Copies, Callable[[], Passes]], stack: ExitStack,
 ) -> tuple[Subject, Shared]:  # fmt: skip
     """One forward pass, whose graph serves every method of the gradient family."""
-    taps = [stage for spec in plan.specs for stage in spec.options.get("stages", ())]
-    shared = stack.enter_context(Shared(classifier, x, list(dict.fromkeys(taps)) or "stages"))
+    shared = stack.enter_context(Shared(classifier, x, _taps(plan.specs)))
     logits = shared.recording.logits[0]
     target = int(logits.argmax()) if asked is None else asked
-    return Subject(x, target, logits, boxes, mask, label), shared
+    return Subject(x, target, logits, boxes, mask, *about), shared
+
+
+def _taps(specs: Sequence[Spec]) -> Any:
+    taps = [stage for spec in specs for stage in spec.options.get("stages", ())]
+    return list(dict.fromkeys(taps)) or "stages"
 
 
 def _remembered(
@@ -169,7 +194,7 @@ def _tested(
     classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared,
     tests: list[tuple[Measure, dict[str, Any], str]],
 ) -> list[Outcome]:  # fmt: skip
-    clock, before, passes = time.perf_counter(), shared.seconds, Passes(plan.batch)
+    clock, before, passes = time.perf_counter(), shared.seconds, subject.passes()
     try:
         values = _map(classifier, plan, subject, spec, shared, passes)
     except FAILURES as error:
@@ -179,7 +204,8 @@ def _tested(
     made = []
     for measure, given, key in tests:
         try:
-            said = _said(classifier, plan, subject, measure, given, values)
+            passes.report(1, 1)  # here a stop is heard
+            said = _said(classifier, plan, subject, spec, measure, given, values)
         except FAILURES as error:
             made.append(Outcome(key, spec.title, measure.name, None, _sentence(error)))
             continue
@@ -188,40 +214,51 @@ def _tested(
 
 
 def _said(
-    classifier: Classifier, plan: Plan, subject: Subject, measure: Measure, given: dict[str, Any], values: np.ndarray
-) -> Values:
+    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, measure: Measure, given: dict[str, Any],
+    values: np.ndarray,
+) -> Values:  # fmt: skip
     if "mask" in measure.needs and subject.mask is None:
         raise ValueError("this picture has no mask")
     case = Case(
-        classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask,
-        Passes(plan.batch), subject.label,
+        classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask, subject.passes(),
+        subject.label, partial(_by, plan, subject, spec), subject.copies,
     )  # fmt: skip
     return measure.function(case, **given)
 
 
+def _by(plan: Plan, subject: Subject, spec: Spec, other: Classifier) -> np.ndarray:
+    """The map of the same picture and class by the same method and another network."""
+    passes = subject.passes()
+    passes.report(0, 1)
+    with ExitStack() as stack:
+        shared = stack.enter_context(Shared(other, subject.x, _taps([spec]))) if _shares(spec) else None
+        return _map(other, plan, subject, spec, shared, passes)
+
+
 def _map(
-    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared, passes: Passes
+    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared | None, passes: Passes
 ) -> np.ndarray:
     """The map, H×W in [0, 1]; gradient methods share one backward pass."""
     size = (int(subject.x.shape[2]), int(subject.x.shape[3]))
     if spec.baseline:
         return BASELINES[spec.name](size, plan.seed)
-    method, options = find(spec.name), dict(spec.options)
-    if _shares(spec):
+    method, options = spec.method, dict(spec.options)
+    if shared is not None and _shares(spec):
         passes.counts.forward, passes.counts.backward = 1, 1
         fusion = {name: options[name] for name in ("gamma", "scale", "reduce", "preset") if name in options}
         made = explain_evidence(
             shared.evidence(subject.target), method, options.get("stages"), options.get("gradient"), make_plan(**fusion)
         )
         return made.map
-    made = explain(classifier, subject.x, method, subject.target, batch=plan.batch, **_arguments(options))
+    made = explain(classifier, subject.x, method, subject.target, batch=plan.batch, progress=passes.report,
+                   **_arguments(options))  # fmt: skip
     _count(passes.counts, made.made_by["passes"])
     return made.map
 
 
 def _shares(spec: Spec) -> bool:
     """Whether the method is arithmetic on the shared passes."""
-    return not spec.baseline and not spec.options["enhance"] and find(spec.name).kind == "evidence"
+    return not spec.baseline and not spec.options["enhance"] and spec.method.kind == "evidence"
 
 
 def _arguments(options: dict[str, Any]) -> dict[str, Any]:
