@@ -20,9 +20,10 @@ from camwidgets import Classifier, wrap
 from camwidgets.classifiers.preprocessing import Preprocessing
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.figures.investigate import peaks_figure, sweep_figure
-from camwidgets.investigate import MeanPeaks, PixelModel, PixelSpace, attack, mean_peaks, peaks, sweep
+from camwidgets.investigate import MeanPeaks, PixelModel, PixelSpace, attack, mean_peaks, peaks, rival, sweep
 from camwidgets.investigate.attacks import Ball, Steps, fgsm, pgd
-from camwidgets.investigate.peaks import peak_responses
+from camwidgets.investigate.peaks import peak_responses, responses
+from camwidgets.investigate.sweep import stage_maps
 from tests.nets import Small, settled, state
 
 LITE0 = (127 / 255, 128 / 255)
@@ -382,6 +383,100 @@ def test_a_sweep_can_be_ended_and_refuses_what_it_cannot_do() -> None:
         sweep(classifier, photo(), [2.0])
     with pytest.raises(ValueError, match="takes one picture"):
         sweep(classifier, [photo(), photo(1)])
+
+
+def test_the_rival_of_a_sweep_by_hand() -> None:
+    classifier = net()
+    found = sweep(classifier, photo(), [0.02, 0.1], steps=3, top=2, stage="S1", trees=1)
+    assert found.stage == "S1"
+    kept = (0, 3)
+    other = rival(found, channels={"S1": kept})
+    flipped = [frame for frame in found.frames if frame.predictions[0].index != found.target]
+    assert other.target == (flipped[0] if flipped else found.frames[-1]).predictions[0 if flipped else 1].index
+    for i, frame in enumerate(found.frames):
+        x, top = frame.attack.adversarial, frame.predictions[0].index
+        evidence = camwidgets.capture(classifier, x, other.target)
+        F = responses(evidence, "S1")
+        assert other.probabilities[i] == float(evidence.probabilities[0, other.target])
+        for how in ("clean", "attacked"):
+            assert other.peaks[how][i] == tuple(float(F[k].max()) for k in other.channels[how])
+        for k in kept:
+            np.testing.assert_array_equal(other.responses["S1", k][i], F[k].numpy())
+        for maps, target in ((other.maps, other.target), (other.top_maps, top)):
+            for name, values in stage_maps(camwidgets.capture(classifier, x, target)).items():
+                np.testing.assert_array_equal(maps[i][name], values)
+    A, g = camwidgets.capture(classifier, found.frames[-1].attack.adversarial, other.target).at("S1")
+    best = (A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)[:2]
+    assert other.channels["attacked"] == tuple(best.tolist())
+    assert list(other.to_frame().columns) == ["chosen", "rank", "channel", "clean", "attacked", "change"]
+    with pytest.raises(ValueError, match="unknown stage 'S9'"):
+        rival(found, channels={"S9": [0]})
+    with pytest.raises(ValueError, match="S1 has the channels 0 …"):
+        rival(found, channels={"S1": [999]})
+    with pytest.raises(ValueError, match="unknown stage 'S9'"):
+        sweep(classifier, photo(), stage="S9")
+
+
+def test_the_rival_of_a_targeted_sweep_is_its_target() -> None:
+    classifier = net()
+    first = sweep(classifier, photo(), [0.0])
+    aim = first.frames[0].predictions[2].index
+    assert rival(sweep(classifier, photo(), [1 / 255], aim, targeted=True, steps=2)).target == aim
+
+
+def test_an_attack_of_one_s_own_over_a_sweep() -> None:
+    classifier, asked = net("none"), []
+
+    def strong(model: PixelModel, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        asked.append(eps)
+        return (x + eps).clamp(0, 1)
+
+    def fixed(model: PixelModel, x: Tensor, y: Tensor) -> Tensor:
+        return (x + torch.tensor([0.2, -0.1, 0.0]).reshape(1, 3, 1, 1)).clamp(0, 1)
+
+    grey = np.full((16, 16, 3), 127, np.uint8)
+    found = sweep(classifier, grey, [0.05, 0.1], method=strong)
+    assert asked == [0.05, 0.1]  # at ε = 0 nothing is asked of it
+    assert [frame.attack.method for frame in found.frames] == ["strong"] * 3
+    shrunk = sweep(classifier, grey, [0.1, 0.4], method=fixed)
+    deltas = [frame.attack.perturbation[0].amax((1, 2)).tolist() for frame in shrunk.frames]
+    np.testing.assert_allclose(deltas, [[0, 0, 0], [0.1, -0.05, 0], [0.2, -0.1, 0]], atol=1e-6)
+    whole = float(shrunk.frames[-1].attack.perturbation.norm())
+    in_l2 = sweep(classifier, grey, [0.25 * whole], method=fixed, norm="l2").frames[1].attack.perturbation
+    torch.testing.assert_close(in_l2, 0.25 * shrunk.frames[-1].attack.perturbation, atol=1e-6, rtol=0)
+    with pytest.raises(ValueError, match="the attack fixed left the box"):
+        sweep(classifier, grey, [0.1], method=renamed(lambda model, x, y: x + 2, "fixed"))
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        sweep(classifier, grey, [0.1], method=lambda model, x, y: x * math.nan)
+
+
+def renamed(function: Any, name: str) -> Any:
+    function.__name__ = name
+    return function
+
+
+@pytest.mark.parametrize("method", ["pgd", "fgsm", lambda model, x, y: x + 0 * model(x).sum()])
+def test_an_attack_can_be_ended_before_any_of_its_passes(method: Any) -> None:
+    classifier = net()
+    classifier.module.train()
+    before, passes = state(classifier.module), []
+
+    def watch() -> None:
+        passes.append(1)
+        if len(passes) == stop:
+            raise KeyboardInterrupt
+
+    for stop in (1, 2):
+        passes.clear()
+        if callable(method) and stop == 2:
+            continue
+        with pytest.raises(KeyboardInterrupt):
+            attack(classifier, photo(), method=method, steps=3, watch=watch)
+        assert len(passes) == stop
+        assert state(classifier.module) == before
+    passes, stop = [], 0
+    attack(classifier, photo(), steps=3, watch=watch)
+    assert len(passes) == 4  # a gradient for each step, and the loss at the end
 
 
 # ---------------------------------------------------------------------------------------------------- photographs

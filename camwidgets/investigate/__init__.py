@@ -11,6 +11,7 @@ from .interventions import Edits
 from .peaks import MeanPeaks, Peaks, mean_peaks, peaks
 from .pixels import PixelModel, PixelSpace
 from .regions import Region
+from .rival import Rival, rival
 from .sweep import Sweep, sweep
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "PixelSpace",
     "Region",
     "Reliance",
+    "Rival",
     "Sweep",
     "attack",
     "blame",
@@ -39,6 +41,7 @@ __all__ = [
     "mean_peaks",
     "open_bundle",
     "peaks",
+    "rival",
     "save_bundle",
     "sweep",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -104,6 +105,7 @@ def attack(
     *,
     step_size: float | None = None,
     restarts: int = 1,
+    watch: Callable[[], None] | None = None,
 ) -> Attack:
     """Change a picture by at most ε so that the network errs. See `camwidgets.investigate.attacks` for the formulas.
 
@@ -114,6 +116,7 @@ def attack(
         steps, step_size, restarts, seed: see `Steps` (PGD; the step is 2.5 ε / steps unless given).
         method: "pgd", "fgsm", or a function (model, pixels in [0, 1], classes) → pixels; the model it is given takes
             pixels, is in evaluation mode and cannot change the classifier's. The result is checked: shape, box, NaN, ε.
+        watch: called before each of the attack's passes through the network; whatever it raises ends the work.
     Raises:
         ValueError: an ε, norm, step, class or picture that is none; what a function of yours returned is no attack.
 
@@ -148,7 +151,7 @@ def attack(
     p = space.pixels(x)
     parts = []
     with classifier.lock, torch.inference_mode(False), undisturbed(classifier.module):
-        model = PixelModel(classifier, space)
+        model = PixelModel(classifier, space, watch)
         logits = torch.cat([_logits(classifier, one) for one in x.split(BATCH)])
         classes = _classes(classifier, target, logits)
         for pixels, y in zip(p.split(BATCH), classes.split(BATCH), strict=True):

@@ -99,14 +99,18 @@ def peaks(found: Attack, i: int = 0, *, wrong: Target = None, top: int = 4, stag
 
 
 def peak_responses(evidence: Evidence, name: str) -> Tensor:
-    """K peak responses max_yx F_k of one picture at a stage.
+    """K peak responses max_yx F_k of one picture at a stage; F as in `responses`."""
+    return responses(evidence, name).amax((1, 2))
+
+
+def responses(evidence: Evidence, name: str) -> Tensor:
+    """K×h×w responses F of one picture at a stage.
 
     Of an activation that clips (ReLU6), F is max(0, value before it): at 6 every strong channel would look the same.
     """
     tap = evidence.stages[next(s for s, t in evidence.stages.items() if name in (s, t))]
     before = read_before(evidence.classifier, evidence.x, [tap]).get(tap) if tap.clipped else None
-    A = evidence.at(name)[0][0] if before is None else before.clamp(min=0)
-    return A.amax((1, 2))
+    return evidence.at(name)[0][0] if before is None else before.clamp(min=0)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,20 +74,24 @@ class PixelModel(nn.Module):
     """A classifier as other libraries' attacks want it: N×3×h×w pixels in [0, 1] to logits, normalisation inside.
 
     The user's module is not registered as a child: `train()`, `zero_grad()` and their like cannot reach it. Use it
-    inside `undisturbed` (as `attack` does).
+    inside `undisturbed` (as `attack` does). `watch` is called before each pass; whatever it raises ends the work.
     """
 
-    def __init__(self, classifier: Classifier, space: PixelSpace | None = None) -> None:
+    def __init__(
+        self, classifier: Classifier, space: PixelSpace | None = None, watch: Callable[[], None] | None = None
+    ) -> None:
         super().__init__()
         space = space or PixelSpace.of(classifier)
         self._classifier = (classifier,)
         # Parameters, for there are libraries that read a model's device off its first one.
         self.mean = nn.Parameter(space.mean.float().to(classifier.device), requires_grad=False)
         self.std = nn.Parameter(space.std.float().to(classifier.device), requires_grad=False)
-        self.space = space
+        self.space, self._watch = space, watch
         self.eval()
 
     def forward(self, p: Tensor) -> Tensor:
+        if self._watch is not None:
+            self._watch()
         return self._classifier[0].logits(self.space.input(p))
 
 

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..classifiers.classifier import Classifier, Prediction, Target
 from ..decomposition.sets import Progress
 from ..decomposition.tree import Decomposition, decompose
+from ..errors import choose
 from ..evidence import Evidence, capture
 from ..images import ImageSource
 from ..maps.gradient import layercam
 from .adversarial import Attack, attack
+from .attacks import AttackFunction, Ball, checked_result
 from .peaks import peak_responses
 
 if TYPE_CHECKING:
@@ -51,7 +56,8 @@ class Sweep:
 
     Attributes:
         frames: one for each ε, rising from 0. target, label: the class in question (its probability is followed).
-        stage: the deepest. channels: the class' top channels in the clean picture. top: how many count as "top".
+        stage: where channels are followed. channels: the class' top channels there in the clean picture. top: how many
+            count as "top".
         flip: the least ε of the sweep at which the attack succeeds (None: none does). drops: channel → the least ε at
             which it is no longer among the class' `top` channels (None: at none).
     """
@@ -94,6 +100,7 @@ def sweep(
     target: Target = None,
     *,
     top: int = 4,
+    stage: str | None = None,
     trees: int | None = None,
     progress: Progress | None = None,
     **how: Any,
@@ -103,10 +110,10 @@ def sweep(
     Args:
         eps_values: any order; 0 is always there. target: as for `attack`; the class in question is this one. With
             `targeted=True` it is the class that the picture has without an attack that is followed.
-        top: how many of the class' channels at the deepest stage are followed. trees: depth of a decomposition at each
-            ε (1 = the deepest stage); None = no trees.
+        top: how many of the class' channels are followed. stage: at which stage; None = the deepest.
+        trees: depth of a decomposition at each ε (1 = the deepest stage); None = no trees.
         progress: `progress(done, total)` after each ε; whatever it raises ends the work, nothing is kept.
-        how: as for `attack` (norm, steps, seed, method, targeted …).
+        how: as for `attack` (norm, steps, seed, method, targeted …). Of an attack of your own see `at_strength`.
     Raises:
         ValueError: no ε, one out of range; a batch.
 
@@ -125,14 +132,15 @@ def sweep(
     values = sorted({0.0, *map(float, eps_values)})
     clean = capture(classifier, x, None if target is None or how.get("targeted") else target)
     true = int(clean.targets[0])
-    stage = list(clean.stages)[-1]
+    stage = list(clean.stages)[-1] if stage is None else choose("stage", stage, clean.stages)
     if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= clean.stages[stage].channels:
         raise ValueError(f"top is a number of channels, 1 … {clean.stages[stage].channels} at {stage}; got {top!r}")
+    method = how.pop("method", "pgd")
     aim = true if target is None else target
-    channels = tuple(_order(clean, stage)[:top].tolist())
+    channels = tuple(order_of(clean, stage)[:top].tolist())
     frames = []
     for i, eps in enumerate(values):
-        found = attack(classifier, x, aim, eps, **how)
+        found = attack(classifier, x, aim, eps, **how, method=at_strength(method, eps, how.get("norm", "linf")))
         frames.append(_frame(found, true, stage, channels, trees))
         if progress is not None:
             progress(i + 1, len(values))
@@ -141,23 +149,65 @@ def sweep(
     return Sweep(tuple(frames), true, classifier.labels[true], stage, channels, top, flip, drops)
 
 
+def at_strength(method: str | AttackFunction, eps: float, norm: str = "linf") -> str | AttackFunction:
+    """An attack of one's own at strength ε, as `attack` wants it; a name stays a name.
+
+    A function with a parameter `eps` is given ε. Any other has one strength, its own: δ is what it finds, and its
+    picture at ε is p + min(1, ε / ‖δ‖) δ, on the straight line from the clean one. At ε = 0 no function is called.
+
+    Example:
+        >>> half = at_strength(lambda model, x, y: x + 0.2, 0.1)
+        >>> half(None, torch.zeros(1, 3, 2, 2), None).max().item() == torch.tensor(0.1).item()
+        True
+    """
+    if not callable(method):
+        return method
+    name = getattr(method, "__name__", type(method).__name__)
+    own = method
+    takes = "eps" in _parameters(method)
+
+    def attacked(model: Any, x: Tensor, y: Tensor) -> Tensor:
+        if eps == 0:
+            return x
+        if takes:
+            return cast(Any, own)(model, x, y, eps=eps)
+        most = 1.0 if norm == "linf" else math.sqrt(x[0].numel())
+        moved = checked_result(own(model, x, y), x, Ball(most, norm), name)
+        far = Ball(eps, norm).size(moved - x).reshape(-1, 1, 1, 1)
+        return x + (moved - x) * (eps / far.clamp(min=1e-30)).clamp(max=1)
+
+    attacked.__name__ = name
+    return attacked
+
+
+def _parameters(method: AttackFunction) -> Collection[str]:
+    try:
+        return inspect.signature(method).parameters
+    except (TypeError, ValueError):  # built in C: it says nothing of its parameters
+        return ()
+
+
 def _frame(found: Attack, true: int, stage: str, channels: tuple[int, ...], trees: int | None) -> Frame:
     classifier, x = found.classifier, found.adversarial
     evidence = capture(classifier, x, true)
     F = peak_responses(evidence, stage)
-    rank = _order(evidence, stage).argsort()
+    rank = order_of(evidence, stage).argsort()
     tree = None
     if trees is not None:
         tree = decompose(classifier, x, found.after[0][0].index, depth=trees)
         tree.decomposer = None  # its activations and gradients would be kept for every ε
-    maps = {name: layercam(*(t[0] for t in evidence.at(name))).float().cpu().numpy() for name in evidence.stages}
     return Frame(
-        found.eps, found, found.after[0], float(evidence.probabilities[0, true]),
-        tuple(float(F[k]) for k in channels), tuple(int(rank[k]) + 1 for k in channels), maps, tree,
+        found.eps, found, found.after[0], float(evidence.probabilities[0, true]), tuple(float(F[k]) for k in channels),
+        tuple(int(rank[k]) + 1 for k in channels), stage_maps(evidence), tree,
     )  # fmt: skip
 
 
-def _order(evidence: Evidence, stage: str) -> torch.Tensor:
+def stage_maps(evidence: Evidence) -> dict[str, np.ndarray]:
+    """Stage → h×w LayerCAM map of the evidence's class, never negative, raw."""
+    return {name: layercam(*(t[0] for t in evidence.at(name))).float().cpu().numpy() for name in evidence.stages}
+
+
+def order_of(evidence: Evidence, stage: str) -> torch.Tensor:
     """Channels of a stage, the strongest contribution (5.4) first."""
     A, g = evidence.at(stage)
     return (A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)
