@@ -54,7 +54,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_run_says_what_it_holds(folder):
+def test_a_run_says_what_it_holds(folder: Path) -> None:
     run = open_run(folder)
     assert (run.kind, run.classes, run.size, run.status) == ("oaa", tuple(CLASSES), (96, 96), "stopped")
     assert run.epochs == [0, 1, 2]  # the third was begun and not finished: run.json does not know of it
@@ -77,7 +77,7 @@ def test_a_run_says_what_it_holds(folder):
     assert frame["total"].tolist() == [1.0, 0.5]
 
 
-def test_the_network_of_an_epoch_comes_back_and_can_be_explained(folder):
+def test_the_network_of_an_epoch_comes_back_and_can_be_explained(folder: Path) -> None:
     run = open_run(folder)
     for epoch in (0, 2):
         net = run.net(epoch)
@@ -93,7 +93,7 @@ def test_the_network_of_an_epoch_comes_back_and_can_be_explained(folder):
         torch.testing.assert_close(classifier.logits(x), net_of(1).eval()(x))
 
 
-def test_the_hash_tells_runs_and_their_progress_apart(folder):
+def test_the_hash_tells_runs_and_their_progress_apart(folder: Path) -> None:
     before = open_run(folder).hash
     assert open_run(folder).hash == before
     about = json.loads((folder / "run.json").read_text())
@@ -101,7 +101,7 @@ def test_the_hash_tells_runs_and_their_progress_apart(folder):
     assert open_run(folder).hash != before
 
 
-def test_what_was_not_kept_is_said(folder):
+def test_what_was_not_kept_is_said(folder: Path) -> None:
     run = open_run(folder)
     with pytest.raises(ValueError, match="no maps were kept for epoch 7; valid: 0, 1, 2"):
         run.maps(7, "a")
@@ -132,7 +132,7 @@ def test_what_was_not_kept_is_said(folder):
         ({"data": {"classes": ["cat"], "size": [96, 96]}}, "'present' is missing or not of shape"),
     ],
 )
-def test_a_damaged_description_is_refused(folder, change, said):
+def test_a_damaged_description_is_refused(folder: Path, change: Any, said: str) -> None:
     about = json.loads((folder / "run.json").read_text())
     write_json(folder / "run.json", {**about, **change})
     with pytest.raises(ValueError, match=said):
@@ -140,13 +140,13 @@ def test_a_damaged_description_is_refused(folder, change, said):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000, '{"seconds": NaN}', "\x00\xff"])
-def test_text_that_is_no_description_is_refused(folder, text):
+def test_text_that_is_no_description_is_refused(folder: Path, text: str) -> None:
     (folder / "run.json").write_text(text, encoding="latin-1")
     with pytest.raises(ValueError, match="is damaged"):
         open_run(folder)
 
 
-def test_a_network_of_claimed_size_takes_no_memory(folder):
+def test_a_network_of_claimed_size_takes_no_memory(folder: Path) -> None:
     """10⁹ classes would be half a terabyte: the weights that lie there do not fit it, and that is said at once."""
     about = json.loads((folder / "run.json").read_text())
     about["net"]["config"]["classes"] = 10**9
@@ -165,7 +165,7 @@ def test_a_network_of_claimed_size_takes_no_memory(folder):
         ({"config": {}}, "does not say"),
     ],
 )
-def test_a_network_that_cannot_be_built_is_said(spec, said):
+def test_a_network_that_cannot_be_built_is_said(spec: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         rebuilt(spec, {}, "x")
 
@@ -185,7 +185,7 @@ def header_of(shape: tuple[int, ...], dtype: str) -> bytes:
         (header_of((4,), "<f4") + b"\0" * 7, "EOF"),
     ],
 )
-def test_arrays_that_lie_are_refused_before_they_take_memory(tmp_path, content, said):
+def test_arrays_that_lie_are_refused_before_they_take_memory(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "a.npz"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("current.npy", content)
@@ -193,7 +193,9 @@ def test_arrays_that_lie_are_refused_before_they_take_memory(tmp_path, content, 
         read_arrays(path)
 
 
-def test_an_archive_that_unpacks_to_more_than_is_read_is_refused(tmp_path, monkeypatch):
+def test_an_archive_that_unpacks_to_more_than_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from camwidgets.learning import files
 
     monkeypatch.setattr(files, "MOST_ARRAYS", 1000)
@@ -203,19 +205,19 @@ def test_an_archive_that_unpacks_to_more_than_is_read_is_refused(tmp_path, monke
     assert read_arrays(tmp_path / "a.npz", ("b",))["b"].shape == (600,)
 
 
-def test_maps_of_another_run_are_refused(folder):
+def test_maps_of_another_run_are_refused(folder: Path) -> None:
     write_arrays(folder / "watch" / "epoch_001.npz", {"current": np.zeros((2, 4, 4, 4), np.float16)})
     with pytest.raises(ValueError, match="not maps of 2 pictures × 3 classes"):
         open_run(folder).maps(1, "a")
 
 
-def test_a_damaged_table_is_refused(folder):
+def test_a_damaged_table_is_refused(folder: Path) -> None:
     (folder / "metrics.csv").write_text("what,ever\n1,2\n")
     with pytest.raises(ValueError, match="is damaged"):
         open_run(folder).metrics()
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"old")
 

@@ -66,4 +66,4 @@ def _builder(spec: dict[str, Any], name: str) -> Callable[[], nn.Module]:
         return lambda: ToyNet(**config)
     if kind not in HOMES:
         raise unknown("network", kind, ("ToyNet", *HOMES))
-    return lambda: import_module(f".{HOMES[kind]}", __package__).build_net(config)  # type: ignore[no-any-return]
+    return lambda: import_module(f".{HOMES[kind]}", __package__).build_net(config)

@@ -1,12 +1,12 @@
 """A run: what a training left in its folder, read back. Nothing here trains, and nothing read can run code.
 
-    run.json                 what was trained on what, with which settings, how far it came
-    metrics.csv              a row an epoch: epoch, seconds, the parts of the loss, measurements
-    last.pt                  all that is needed to go on (`train` reads it)
-    weights/epoch_003.safetensors
-    watch/pictures.npz       the watched pictures: ids, pictures (n×H×W×3), present (n×C), masks (n×H×W, 255 unknown)
-    watch/epoch_003.npz      their maps after that epoch (0 = before training): "current" …, n×C×h×w float16
-    accumulated/             cumulative maps, where the objective keeps some
+run.json                 what was trained on what, with which settings, how far it came
+metrics.csv              a row an epoch: epoch, seconds, the parts of the loss, measurements
+last.pt                  all that is needed to go on (`train` reads it)
+weights/epoch_003.safetensors
+watch/pictures.npz       the watched pictures: ids, pictures (n×H×W×3), present (n×C), masks (n×H×W, 255 unknown)
+watch/epoch_003.npz      their maps after that epoch (0 = before training): "current" …, n×C×h×w float16
+accumulated/             cumulative maps, where the objective keeps some
 """
 
 from __future__ import annotations
@@ -142,8 +142,7 @@ class Run:
     def classifier(self, epoch: int | None = None, module: nn.Module | None = None) -> Classifier:
         """The network as it was after an epoch, ready for `explain`, `decompose` and the explorers."""
         net = self.net(epoch, module)
-        moments = (MEAN,) * 3, (STD,) * 3
-        preprocessing = Preprocessing(self.size, min(self.size), "squash", *moments)  # type: ignore[arg-type]
+        preprocessing = Preprocessing(self.size, min(self.size), "squash", (MEAN,) * 3, (STD,) * 3)
         when = self.epochs_done if epoch is None else epoch
         return wrap(net, preprocessing, self.classes, name=f"{self.kind}, epoch {when}", input_size=self.size)
 
