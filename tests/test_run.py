@@ -67,6 +67,9 @@ def test_a_run_says_what_it_holds(folder: Path) -> None:
     assert set(np.unique(mask).tolist()) == {2, 255}
     assert run.mask("b") is None
     assert run.layers(1) == ["current", "dropped"]
+    stack = run.stack(2)
+    assert list(stack) == ["current", "dropped"]
+    np.testing.assert_array_equal(stack["current"], np.full((2, 3, 4, 4), 0.5))
     maps = run.maps(1, "a")
     assert maps is not None
     assert maps.dtype == np.float32

@@ -110,6 +110,10 @@ class Run:
         """The names of the maps kept at an epoch: "current", and "cumulative", "dropped" … where there are."""
         return sorted(self._arrays(epoch))
 
+    def stack(self, epoch: int) -> dict[str, NDArray[Any]]:
+        """All maps kept at an epoch by their names, from one reading: pictures as in `watched` × C × h × w, float16."""
+        return self._arrays(epoch)
+
     def maps(self, epoch: int, id: str, which: str = "current") -> NDArray[np.float32] | None:
         """The maps of a watched picture after an epoch (0 = before training), C×h×w; None if there are none so called.
 
