@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .investigate.adversarial import attack
     from .investigate.failures import failures
     from .maps import methods
-    from .widgets import Benchmark, CamExplorer, MethodComparison, TreeExplorer
+    from .widgets import Benchmark, CamExplorer, FailureExplorer, MethodComparison, TreeExplorer
 
 __version__ = "0.1.0"
 
@@ -61,6 +61,7 @@ _HOMES = {
     "methods": "maps",
     "Benchmark": "widgets",
     "CamExplorer": "widgets",
+    "FailureExplorer": "widgets",
     "MethodComparison": "widgets",
     "TreeExplorer": "widgets",
 }
@@ -76,6 +77,7 @@ __all__ = [
     "Decomposition",
     "Evidence",
     "Explanation",
+    "FailureExplorer",
     "MethodComparison",
     "Recording",
     "Report",

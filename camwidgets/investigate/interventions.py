@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -154,6 +155,13 @@ class Edits:
         self._at = step
         return self
 
+    def copy(self) -> Edits:
+        """The same picture with the same changes, to go its own way: what is done to one is not done to the other."""
+        twin = copy(self)
+        for name in ("_pictures", "_edits", "_logits", "_off"):
+            setattr(twin, name, list(getattr(self, name)))
+        return twin
+
     # ---------------------------------------------------------------------------------------------- what came of it
 
     @property
@@ -219,7 +227,7 @@ class Edits:
         from ..decomposition.diff import diff
 
         if self._off[self._step(step)] or self._off[self._step(since)]:
-            raise ValueError("trees are made of the whole network: switch its channels on again to see the tree's change")
+            raise ValueError("trees are of the whole network: switch its channels on again to see the tree's change")
         first = decompose(self.classifier, self.input(since), target, **how)
         return diff(first, decompose(self.classifier, self.input(step), first.target, **how))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .benchmark import Benchmark
 from .cam_explorer import CamExplorer
 from .comparison import MethodComparison
+from .failure_explorer import FailureExplorer
 from .tree_explorer import TreeExplorer
 
-__all__ = ["Benchmark", "CamExplorer", "MethodComparison", "TreeExplorer"]
+__all__ = ["Benchmark", "CamExplorer", "FailureExplorer", "MethodComparison", "TreeExplorer"]

@@ -57,6 +57,21 @@ BENCHMARK = (
     "benchmark.js",
 )
 
+FAILURES = (
+    "controls.js",
+    "painting.js",
+    "picture.js",
+    "actions.js",
+    "link.js",
+    "shell.js",
+    "failure_gallery.js",
+    "failure_brush.js",
+    "failure_case.js",
+    "failure_blame.js",
+    "failure_trees.js",
+    "failure.js",
+)
+
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 
