@@ -15,6 +15,7 @@ from . import (
     localisation,
     many,
     maps,
+    quantus,
     speed,
     truth,
 )
@@ -32,6 +33,7 @@ SETS = {
     "truth": truth.main,
     "adversarial": adversarial.main,
     "context": context.main,
+    "quantus": quantus.main,
 }
 
 

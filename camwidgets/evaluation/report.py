@@ -35,7 +35,7 @@ class Report:
         >>> world = camwidgets.datasets.toyworld.ToyWorld(seed=1, n=6)
         >>> toy = camwidgets.load("toy")
         >>> report = camwidgets.evaluate(toy, world, ["layercam", "random"], ["energy"], progress=False)
-        >>> report.table().loc["LayerCAM", "energy"] > report.table().loc["random", "energy"]
+        >>> bool(report.table().loc["LayerCAM", "energy"] > report.table().loc["random", "energy"])
         True
     """
 
