@@ -20,6 +20,7 @@ from ..decomposition.randomised import parameter_groups, randomised
 from ..decomposition.sanity import similarity
 from ..errors import choose
 from ..maps.method import Parameter
+from .answers import quick
 from .measure import Case, Measure, Result, Values, best
 
 ALL = "all"
@@ -29,7 +30,8 @@ class Copies:
     """Copies of one classifier with layers drawn anew, made when they are first asked for.
 
     Tensors that two copies have in common are held once: all copies of one order together take the memory of two
-    networks, the trained and the drawn one. The newest of each order are kept, so three networks at most.
+    networks, the trained and the drawn one. The newest of each order are kept, so three networks at most; and one with
+    its BatchNorm folded, where there is one.
 
     Example:
         >>> import camwidgets
@@ -41,6 +43,7 @@ class Copies:
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
         self._trained: Classifier | None = None
+        self._quick: Classifier | None = None
         self._made: dict[str, tuple[int, dict[str, Classifier]]] = {}
 
     def of(self, order: str, seed: int = 0) -> dict[str, Classifier]:
@@ -48,6 +51,12 @@ class Copies:
         if order not in self._made or self._made[order][0] != seed:
             self._made[order] = (seed, dict(self._drawn(order, seed)))
         return self._made[order][1]
+
+    def quick(self) -> Classifier:
+        """The trained network for passes of which only the answers count (`answers.quick`), made once."""
+        if self._quick is None:
+            self._quick = quick(self.classifier)
+        return self._quick
 
     def _drawn(self, order: str, seed: int) -> Any:
         if self._trained is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..maps.method import Parameter
+from .answers import Single
 from .curves import STEPS, blanked, deletion, insertion, perturbation
 from .location import THRESHOLDS, box_hits, energy_inside, pointing
 from .measure import Case, Measure, Result, Values, best, class_mean
@@ -29,19 +31,25 @@ def perturbations(case: Case) -> Values:
     return {"positive": positive, "negative": negative, "overall": negative - positive}
 
 
-def occlusion(case: Case, threshold: float = 0.7) -> Values:
+def occluded(case: Case, threshold: float = 0.7) -> Tensor:
+    """The input with the map's peak blanked."""
+    return blanked(case.x, case.map, threshold)
+
+
+def still_said(case: Case, logits: Tensor, threshold: float = 0.7) -> Values:
     """What the network still says when the map's peak is blanked."""
-    logits = case.passes.map(case.classifier, lambda a, b: blanked(case.x, case.map, threshold), 1)[0]
     rank = int((logits > logits[case.target]).sum())
     return {"top1": float(rank < 1), "top5": float(rank < 5), "probability": float(logits.softmax(0)[case.target])}
 
 
-def confidence(case: Case) -> Values:
+def weighted(case: Case) -> Tensor:
+    """The input multiplied by its map."""
+    return case.x * torch.from_numpy(np.ascontiguousarray(case.map)).to(case.x)
+
+
+def confidence_left(case: Case, logits: Tensor) -> Values:
     """What is left of p_c when the input is multiplied by its map."""
-    shown = case.x * torch.from_numpy(np.ascontiguousarray(case.map)).to(case.x)
-    before = float(case.logits.softmax(0)[case.target])
-    logits = case.passes.map(case.classifier, lambda a, b: shown, 1)[0]
-    after = float(logits.softmax(0)[case.target])
+    before, after = (float(one.softmax(0)[case.target]) for one in (case.logits, logits))
     return {"drop": max(0.0, before - after) / before if before > 0 else 0.0, "increase": float(after > before)}
 
 
@@ -107,7 +115,7 @@ MEASURES = (
         passes=True,
     ),
     Measure(
-        "occlusion", "Occlusion of the peak", occlusion,
+        "occlusion", "Occlusion of the peak", Single(occluded, still_said),
         (
             Result("occluded-top1", "class is the first answer with the peak blanked", -1, "top1"),
             Result("occluded-top5", "class is among the first five", -1, "top5"),
@@ -117,7 +125,7 @@ MEASURES = (
         parameters=(Parameter("threshold", 0.7, "value of the map from which pixels are blanked", low=0.01, high=1),),
     ),
     Measure(
-        "confidence", "Average drop, increase in confidence", confidence,
+        "confidence", "Average drop, increase in confidence", Single(weighted, confidence_left),
         (
             Result("average-drop", "relative fall of p_c when only the map's part is shown", -1, "drop"),
             Result("increase", "pictures whose p_c rises", 1, "increase"),

@@ -15,16 +15,18 @@ from torch import Tensor
 from ..classifiers.classifier import Classifier
 from ..datasets.items import Item
 from ..evidence import Evidence, Recording, record
-from ..explanation import explain, explain_evidence
-from ..maps.fusion import make_plan
+from ..explanation import explain
+from ..maps.fusion import fuse, make_plan
 from ..maps.passes import Counts, Passes
-from .measure import Case, Measure, Values
+from ..maps.stages import stage_maps
+from .answers import Answers
+from .measure import Case
 from .plan import BASELINES, VERSION, Plan, Spec, digest, digest_of
 from .randomisation import Copies
 from .results import Outcome, Picture
+from .trial import FAILURES, Test, Trial, answered, judged, sentence
 from .view import seen
 
-FAILURES = (ValueError, TypeError, OSError, RuntimeError, MemoryError)
 Known = Callable[[list[str]], dict[str, Outcome]]
 Hear = Callable[[], None]  # raises when the work is to stop
 
@@ -103,7 +105,7 @@ def work(
         mask = view.mask if "mask" in plan.needs else None
         keys = _keys(plan, view.x, asked, label, boxes, mask)
     except FAILURES as error:
-        return Picture(item.id, skipped=_sentence(error))
+        return Picture(item.id, skipped=sentence(error))
     found = known(list(keys.values()))
     if len(found) == len(set(keys.values())):
         return _remembered(classifier, item, keys, found)
@@ -115,7 +117,7 @@ def work(
             hear()
             return _evaluated(classifier, item, plan, subject, shared, keys, found)
     except FAILURES as error:
-        return Picture(item.id, skipped=_sentence(error))
+        return Picture(item.id, skipped=sentence(error))
 
 
 def _asked(classifier: Classifier, item: Item, plan: Plan) -> int | None:
@@ -156,12 +158,20 @@ def _evaluated(
     keys: dict[tuple[str, str], str], found: dict[str, Outcome],
 ) -> Picture:  # fmt: skip
     outcomes: list[Outcome] = []
+    trials: list[Trial] = []
     for spec in plan.specs:
         tests = [(measure, given, keys[spec.title, measure.name]) for measure, given in plan.tests]
         outcomes += [replace(found[k], method=spec.title, test=measure.name) for measure, _, k in tests if k in found]
         missing = [test for test in tests if test[2] not in found]
-        if missing:
-            outcomes += _tested(classifier, plan, subject, spec, shared, missing)
+        if not missing:
+            continue
+        try:
+            trials.append(_tried(classifier, plan, subject, spec, shared, missing))
+        except FAILURES as error:
+            outcomes += [Outcome(key, spec.title, one.name, None, sentence(error)) for one, _, key in missing]
+    together = answered(trials)
+    for trial in trials:
+        outcomes += judged(trial, together)
     made = tuple(replace(one, target=subject.target, probability=subject.probability) for one in outcomes)
     return Picture(item.id, classifier.labels[subject.target], subject.probability, made)
 
@@ -190,40 +200,21 @@ def _keys(
     }
 
 
-def _tested(
+def _tried(
     classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared,
-    tests: list[tuple[Measure, dict[str, Any], str]],
-) -> list[Outcome]:  # fmt: skip
+    tests: list[Test],
+) -> Trial:  # fmt: skip
+    """The map of one method, ready to be tested."""
     clock, before, passes = time.perf_counter(), shared.seconds, subject.passes()
-    try:
-        values = _map(classifier, plan, subject, spec, shared, passes)
-    except FAILURES as error:
-        return [Outcome(key, spec.title, measure.name, None, _sentence(error)) for measure, _, key in tests]
+    values = _map(classifier, plan, subject, spec, shared, passes)
     own = time.perf_counter() - clock - (shared.seconds - before)
     cost = own + (shared.seconds if _shares(spec) else 0.0), passes.counts.forward, passes.counts.backward
-    made = []
-    for measure, given, key in tests:
-        try:
-            passes.report(1, 1)  # here a stop is heard
-            said = _said(classifier, plan, subject, spec, measure, given, values)
-        except FAILURES as error:
-            made.append(Outcome(key, spec.title, measure.name, None, _sentence(error)))
-            continue
-        made.append(Outcome(key, spec.title, measure.name, said, None, *cost))
-    return made
-
-
-def _said(
-    classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, measure: Measure, given: dict[str, Any],
-    values: np.ndarray,
-) -> Values:  # fmt: skip
-    if "mask" in measure.needs and subject.mask is None:
-        raise ValueError("this picture has no mask")
+    asks = Answers(plan.batch, progress=passes.progress, network=classifier, quick=subject.copies.quick)
     case = Case(
-        classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask, subject.passes(),
+        classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask, asks,
         subject.label, partial(_by, plan, subject, spec), subject.copies,
     )  # fmt: skip
-    return measure.function(case, **given)
+    return Trial(spec.title, case, cost, tests)
 
 
 def _by(plan: Plan, subject: Subject, spec: Spec, other: Classifier) -> np.ndarray:
@@ -245,11 +236,11 @@ def _map(
     method, options = spec.method, dict(spec.options)
     if shared is not None and _shares(spec):
         passes.counts.forward, passes.counts.backward = 1, 1
-        fusion = {name: options[name] for name in ("gamma", "scale", "reduce", "preset") if name in options}
-        made = explain_evidence(
-            shared.evidence(subject.target), method, options.get("stages"), options.get("gradient"), make_plan(**fusion)
-        )
-        return made.map
+        given = {name: options[name] for name in ("gamma", "scale", "reduce", "preset") if name in options}
+        fusion = make_plan(**given)
+        evidence, stages = shared.evidence(subject.target), options.get("stages")
+        maps = stage_maps(evidence, method, options.get("gradient"), stages, fusion)
+        return fuse(maps, size, fusion, list(classifier.stages) or list(maps))
     made = explain(classifier, subject.x, method, subject.target, batch=plan.batch, progress=passes.report,
                    **_arguments(options))  # fmt: skip
     _count(passes.counts, made.made_by["passes"])
@@ -271,7 +262,3 @@ def _arguments(options: dict[str, Any]) -> dict[str, Any]:
 def _count(counts: Counts, made: dict[str, int]) -> None:
     counts.forward += made["forward"]
     counts.backward += made["backward"]
-
-
-def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
