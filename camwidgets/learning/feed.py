@@ -90,7 +90,7 @@ class Feed:
         if self.augment:
             x = relit(x, generator)
         masks = None if masks is None else moved(masks[:, None], view)[:, 0]
-        return Batch(ids, x, present, masks, epoch, step, generator, view)
+        return Batch(ids, x, present, masks, epoch, step, generator, view, self.augment)
 
 
 def still_batches(data: Labelled, batch: int) -> Iterator[Batch]:

@@ -94,8 +94,8 @@ class Loop:
             status, reason = "stopped", "interrupted"
         except BaseException as error:
             with suppress(OSError, ValueError, TrainingStopped):
-                self._restore()
-                self._describe("failed", str(error) or type(error).__name__)
+                if self._restore():
+                    self._describe("failed", str(error) or type(error).__name__)
             raise
         self._describe(status, reason)
 
@@ -243,12 +243,15 @@ class Loop:
         self.whole = True
         return True
 
-    def _restore(self) -> None:
-        """After a failure: if the step was broken off, back to the last checkpoint; else keep what was trained."""
-        if self.whole:
+    def _restore(self) -> bool:
+        """After a failure: if a step was broken off, back to the last checkpoint; else keep what was trained.
+
+        False if nothing was begun: the folder then holds no run, and may be used for another one.
+        """
+        if self.whole and (self.epoch or self.step):
             self._save()
-        else:
-            self.resume()
+            return True
+        return self.resume()
 
     def _describe(self, status: str, reason: str) -> None:
         with self._writing("the description"):

@@ -71,6 +71,7 @@ class Batch:
         generator: the only source of chance an objective may use besides torch's own global one: both are seeded anew
             for each step from (seed, epoch, step), so that a resumed run draws what an unbroken one draws.
         view: how `x` was moved against the picture (`view.to_picture(maps)` leads back).
+        augmented: whether pictures are moved and relit in this training.
     """
 
     ids: tuple[str, ...]
@@ -81,6 +82,7 @@ class Batch:
     step: int
     generator: torch.Generator
     view: View
+    augmented: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -92,7 +94,8 @@ class Objective(Protocol):
 
     Optional, asked for by name: `settings() -> dict` of plain values (a run of other settings is not resumed) and
     `validate(net, batch) -> dict[str, Tensor]` (means over the batch, "loss" among them; default: the classification
-    loss and the share of pictures whose strongest logit is a class present).
+    loss and the share of pictures whose strongest logit is a class present), and `check_net(net, size)`, which raises
+    ValueError before anything runs if the net will not do.
     """
 
     name: str

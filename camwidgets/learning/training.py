@@ -83,9 +83,9 @@ def train(
     Example:
         >>> import tempfile
         >>> from camwidgets.classifiers.toynet import ToyNet
-        >>> from camwidgets.learning.gain import GainObjective
+        >>> from camwidgets.learning.gain_objective import GainObjective
         >>> from camwidgets.learning.labelled import open_labelled
-        >>> data = open_labelled("toyworld", n=8).painted()
+        >>> data = open_labelled("toyworld", n=8, objects=(1, 3)).painted()
         >>> folder = tempfile.mkdtemp()
         >>> run = train(ToyNet(), data, GainObjective("features.relu5_2"), folder, epochs=1, batch=4, progress=None)
         >>> run.status, run.epochs, list(run.metrics().columns)[:3]
@@ -97,6 +97,7 @@ def train(
     _check_net(net, data)
     _check_validation(data, validation)
     objective.check(data)
+    getattr(objective, "check_net", _any_net)(net, data.size)
     home, where = next(net.parameters()).device, _device(device, precision)
     examples = _watched(data, watch)
     flags = [(part, part.training) for part in every_module(net)]
@@ -154,6 +155,10 @@ def _check_net(net: nn.Module, data: Labelled) -> None:
         raise ValueError(
             f"this {type(net).__name__} answers for {out.shape[1]} classes, and {data.name} has {len(data.classes)}"
         )
+
+
+def _any_net(net: nn.Module, size: tuple[int, int]) -> None:
+    """An objective that asks nothing of the net."""
 
 
 def _check_validation(data: Labelled, validation: Labelled | None) -> None:
