@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from camwidgets.learning.gain_objective import GainObjective, mask_of_boxes
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import camwidgets
 from camwidgets.datasets.toyworld import ToyWorld
-from camwidgets.learning.gain import (
+from camwidgets.learning.gain import GainObjective, mask_of_boxes
+from camwidgets.learning.guidance import (
     Guided,
     erased,
     extra_loss,

@@ -1,4 +1,4 @@
-"""GAIN and GAIN_ext as what `train` minimises."""
+"""GAIN and GAIN_ext as what `train` minimises; the formulas are in `guidance.py`."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from ..classifiers import Tap
 from ..errors import choose, unknown
 from .feed import chosen_view, collated, moved, relit
-from .gain import (
+from .guidance import (
     LOSSES,
     OMEGA,
     SCORES,
     TAU,
     classification_loss,
+    erased,
     extra_loss,
     guide,
     mining_loss,
     scaled,
+    soft_mask,
     tap_of,
     trainable_map,
 )
@@ -30,19 +32,24 @@ from .objective import Batch, View, normalised
 if TYPE_CHECKING:
     from .labelled import Example, Labelled
 
+__all__ = [
+    "GainObjective", "classification_loss", "erased", "extra_loss", "guide", "mask_of_boxes", "mining_loss",
+    "soft_mask", "trainable_map",
+]  # fmt: skip
+
 Box = tuple[int, int, int, int]
 Extra = Mapping[str, Tensor | Sequence[tuple[int, Box]]] | Sequence[str]
 
 
 class GainObjective:
-    """L_cl + α L_am + weight · L_e (6, 9); see `camwidgets.learning.gain` for the formulas and what they cost.
+    """L_cl + α L_am + weight · L_e (6, 9); see `camwidgets.learning.guidance` for the formulas and what they cost.
 
     Args:
         tap: where the maps are made: a tap's name or a stage, "S5".
         alpha: weight of the mining loss, ≥ 0; 0 leaves it (and its pass) out.
         extra: what is known of where to look (GAIN_ext), for a few pictures: ids whose masks in the data set count; or
-            id → mask (H×W uint8: 0 background, c + 1 class c, 255 unknown); or id → boxes, [(class, (x0, y0, x1, y1)), …].
-            None = GAIN.
+            id → mask (H×W uint8: 0 background, c + 1 class c, 255 unknown); or id → boxes, [(class index, (x0, y0, x1,
+            y1)), …]. None = GAIN.
         weight: of L_e, ≥ 0.
         extra_batch: at each step so many of these pictures are drawn beside the batch, so that a few masks among
             thousands of pictures are heard; they count in L_e and L_am, and in L_cl of their own.
@@ -63,8 +70,8 @@ class GainObjective:
         omega: float = OMEGA, tau: float = TAU, score: str = "probability", loss: str = "multi-label",
     ) -> None:  # fmt: skip
         for name, value, low, high in (
-            ("alpha", alpha, 0.0, 1e6), ("weight", weight, 0.0, 1e6), ("omega", omega, 1e-3, 1e6), ("tau", tau, 0.0, 1.0),
-            ("extra_batch", extra_batch, 1, 4096),
+            ("alpha", alpha, 0.0, 1e6), ("weight", weight, 0.0, 1e6), ("omega", omega, 1e-3, 1e6),
+            ("tau", tau, 0.0, 1.0), ("extra_batch", extra_batch, 1, 4096),
         ):  # fmt: skip
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise TypeError(f"{name} is a number, not {type(value).__name__}")
@@ -227,8 +234,8 @@ def mask_of_boxes(boxes: Any, size: tuple[int, int], classes: int, id: str = "th
             good = False
         if not good:
             raise ValueError(
-                f"{one!r} of {id!r} is no box: (class 0 … {classes - 1}, (x0, y0, x1, y1)) with 0 ≤ x0 < x1 ≤ {width} and "
-                f"0 ≤ y0 < y1 ≤ {height} is needed"
+                f"{one!r} of {id!r} is no box: (class 0 … {classes - 1}, (x0, y0, x1, y1)) with 0 ≤ x0 < x1 ≤ {width} "
+                f"and 0 ≤ y0 < y1 ≤ {height} is needed"
             )
         mask[int(y0) : int(y1), int(x0) : int(x1)] = label + 1
     return mask

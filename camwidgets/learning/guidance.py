@@ -1,4 +1,4 @@
-"""GAIN: attention that is trained, not only looked at.
+"""GAIN's formulas: attention that is trained, not only looked at.
 
 Li, Wu, Peng, Ernst & Fu, "Tell Me Where to Look: Guided Attention Inference Network", CVPR 2018, equations (1)–(9):
 
@@ -7,9 +7,9 @@ Li, Wu, Peng, Ernst & Fu, "Tell Me Where to Look: Guided Attention Inference Net
     L_am = 1/n Σ_c s^c(I*^c)           (5)      L_self = L_cl + α L_am                     (6)
     L_e = 1/n Σ_c mean_ij (A^c − H^c)² (7)      L_ext = L_cl + α L_am + weight · L_e       (8, 9)
 
-f are the features at a tap, c runs over the n classes of a picture. A^c is made of gradients, so L_am and L_e are trained
-by second-order gradients: through any `nn.Module` with a tap, ReLU and max-pooling included (their second derivative is 0
-almost everywhere; what is trained flows through the weights that the gradients are made of).
+f are the features at a tap, c runs over the n classes of a picture. A^c is made of gradients, so L_am and L_e are
+trained by second-order gradients: through any `nn.Module` with a tap, ReLU and max-pooling included (their second
+derivative is 0 almost everywhere; what is trained flows through the weights that the gradients are made of).
 
 What the paper leaves open, and what is done here: A is divided by its maximum (in the graph) before T and before L_e,
 so that neither can be satisfied by scaling, and τ means the same everywhere; ω = 10, τ = 0.5; s^c in L_am is a
@@ -124,9 +124,10 @@ def soft_mask(maps: Tensor, omega: float = OMEGA, tau: float = TAU) -> Tensor:
 
 
 def erased(x: Tensor, maps: Tensor, omega: float = OMEGA, tau: float = TAU) -> Tensor:
-    """I* = I − T(A) ⊙ I (3): what is attended to fades to 0, which is the middle grey. x: P×3×H×W, maps: P×h×w in [0, 1].
+    """I* = I − T(A) ⊙ I (3): what is attended to fades to 0, which is the middle grey.
 
-    The map is brought to the picture's size (bilinear) before T, so that the edge of what is erased is T's.
+    x: P×3×H×W, maps: P×h×w in [0, 1]. The map is brought to the picture's size (bilinear) before T, so that the edge of
+    what is erased is T's.
     """
     large = F.interpolate(maps[:, None], x.shape[-2:], mode="bilinear", align_corners=False)
     return x - soft_mask(large, omega, tau) * x
@@ -136,7 +137,7 @@ def mining_loss(
     net: nn.Module, x: Tensor, guided: Guided, *, omega: float = OMEGA, tau: float = TAU, score: str = "probability",
     loss: str = "multi-label",
 ) -> Tensor:  # fmt: skip
-    """L_am = mean over pictures of 1/n Σ_c s^c(I*^c) (5): what still speaks for the class when what is attended is gone.
+    """L_am = mean over pictures of 1/n Σ_c s^c(I*^c) (5): what still speaks for a class without what is attended to.
 
     Args:
         score: "probability" (σ of the logit, or softmax with loss="single-label") or "logit".

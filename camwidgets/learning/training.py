@@ -83,7 +83,7 @@ def train(
     Example:
         >>> import tempfile
         >>> from camwidgets.classifiers.toynet import ToyNet
-        >>> from camwidgets.learning.gain_objective import GainObjective
+        >>> from camwidgets.learning.gain import GainObjective
         >>> from camwidgets.learning.labelled import open_labelled
         >>> data = open_labelled("toyworld", n=8, objects=(1, 3)).painted()
         >>> folder = tempfile.mkdtemp()
