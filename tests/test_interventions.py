@@ -267,7 +267,7 @@ def test_channels_that_are_off_are_those_that_ablate_takes_out() -> None:
     classifier = camwidgets.load("toy")
     cat = camwidgets.samples.picture("cat")
     before = state(classifier.module)
-    edits = Edits(classifier, cat).switch_off("S5", 3).switch_off("S4", 7).switch_off("S5", 5)
+    edits = Edits(classifier, cat).switch_off("S5", 3).switch_off("S4", 7).switch_off("S5", [5])
     evidence = camwidgets.capture(classifier, cat)
     both = ablate(evidence, [("S5", 3), ("S5", 5), ("S4", 7)])
     assert torch.equal(edits.effect().logits, both.logits)
@@ -276,6 +276,8 @@ def test_channels_that_are_off_are_those_that_ablate_takes_out() -> None:
     assert edits.effect().off == edits.off == tuple(sorted((classifier.stages[s], k) for s, k in
                                                            (("S5", 3), ("S5", 5), ("S4", 7))))  # fmt: skip
     edits.switch_on("S5", 3).switch_on("S4", 7)
+    assert torch.equal(Edits(classifier, cat).switch_off("S5", [3, 5]).effect().logits,
+                       ablate(evidence, [("S5", 3), ("S5", 5)]).logits)  # fmt: skip
     assert torch.equal(edits.effect().logits, ablate(evidence, ("S5", 5)).logits)
     assert torch.equal(edits.undo().undo().effect().logits, both.logits)
     assert edits.effect().changed == 0
@@ -301,7 +303,7 @@ def test_switches_survive_the_log_and_trees_refuse_them() -> None:
     assert again.off == edits.off
     assert str(again.log[0]) == f"switched off {tap} #1"
     assert str(again.log[1]) == "blurred a box (σ = 2 pixels)"
-    with pytest.raises(ValueError, match="switch the channels on again"):
+    with pytest.raises(ValueError, match="switch its channels on again"):
         edits.tree_diff()
     assert len(edits.go(0).done) == 3
     assert edits.off == ()
@@ -321,5 +323,8 @@ def test_switches_that_are_refused_change_nothing() -> None:
             edits.switch_off(name, channel)
     with pytest.raises(ValueError, match="is on already"):
         edits.switch_on(tap, 0)
+    for none in ([], [0, 0]):
+        with pytest.raises(ValueError, match="each once"):
+            edits.switch_off(tap, none)
     assert len(edits.log) == 1
     assert edits.off == ((classifier.stages[tap], 1),)

@@ -24,7 +24,7 @@ _WHERE = {"box": "a box", "polygon": "a polygon", "brush": "a brush stroke", "ma
 class Edit:
     """One change: what was done (`kind`), where (`region`), with what (`options`: plain values; pictures as arrays).
 
-    "off" and "on" switch a channel of the network: options `tap` (stage or tap) and `channel`.
+    "off" and "on" switch channels of the network: options `tap` (stage or tap) and `channels` (their numbers).
     """
 
     kind: str
@@ -52,7 +52,9 @@ class Edit:
         """What was done, in words: "painted a brush stroke in the mean colour"."""
         where = _WHERE[self.region.kind] if self.region else ""
         if self.kind in SWITCHES:
-            return f"switched {self.kind} {self.options['tap']} #{self.options['channel']}"
+            numbers = self.options["channels"]
+            some = ", ".join(f"#{k}" for k in numbers[:3]) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
+            return f"switched {self.kind} {self.options['tap']} {some}"
         if self.kind == "paste":
             h, w = self.options["patch"].shape[:2]
             return f"pasted a patch of {w}×{h} pixels at ({self.options['x']}, {self.options['y']})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
@@ -92,19 +93,19 @@ class Edits:
         pixels = patch if isinstance(patch, np.ndarray) else np.array(open_image(patch))
         return self.do(Edit("paste", None, {"patch": pixels, "x": int(x), "y": int(y)}))
 
-    def switch_off(self, tap: str, channel: int) -> Edits:
-        """Set one channel of the network to zero, wherever it is in the picture, from here on; the picture stays.
+    def switch_off(self, tap: str, channels: int | Sequence[int]) -> Edits:
+        """Set one or several channels of a tap to zero, all over the picture, from here on; the picture stays.
 
         Channels that are off are taken out together in one forward pass, as by `ablate` with removal "zero".
 
         Raises:
-            ValueError: unknown tap, a channel out of range, one that is off already.
+            ValueError: unknown tap, no channel or one out of range, one that is off already.
         """
-        return self.do(Edit("off", None, {"tap": str(tap), "channel": channel}))
+        return self.do(Edit("off", None, {"tap": str(tap), "channels": _several(channels)}))
 
-    def switch_on(self, tap: str, channel: int) -> Edits:
-        """Leave a channel as it is again."""
-        return self.do(Edit("on", None, {"tap": str(tap), "channel": channel}))
+    def switch_on(self, tap: str, channels: int | Sequence[int]) -> Edits:
+        """Leave channels as they are again."""
+        return self.do(Edit("on", None, {"tap": str(tap), "channels": _several(channels)}))
 
     def do(self, edit: Edit) -> Edits:
         """Any change; what was undone before it is forgotten."""
@@ -253,12 +254,16 @@ class Edits:
         now = self._off[self._at]
         if edit.kind not in SWITCHES:
             return now
-        tap, channel = self.classifier.tap(str(edit.options["tap"])), edit.options["channel"]
-        if isinstance(channel, bool) or not isinstance(channel, int) or not 0 <= channel < tap.channels:
-            raise ValueError(f"channel {channel!r} is out of range: {str(tap)!r} has channels 0 … {tap.channels - 1}")
-        if ((tap, channel) in now) == (edit.kind == "off"):
-            raise ValueError(f"{edit.options['tap']} #{channel} is {edit.kind} already")
-        return now ^ {(tap, channel)}
+        tap, channels = self.classifier.tap(str(edit.options["tap"])), edit.options["channels"]
+        if not isinstance(channels, list) or not channels or len(set(map(str, channels))) < len(channels):
+            raise ValueError(f"channels are named by their numbers, each once, at least one; got {channels!r}")
+        for channel in channels:
+            if isinstance(channel, bool) or not isinstance(channel, int) or not 0 <= channel < tap.channels:
+                valid = f"{str(tap)!r} has channels 0 … {tap.channels - 1}"
+                raise ValueError(f"channel {channel!r} is out of range: {valid}")
+            if ((tap, channel) in now) == (edit.kind == "off"):
+                raise ValueError(f"{edit.options['tap']} #{channel} is {edit.kind} already")
+        return now ^ {(tap, channel) for channel in channels}
 
     # ------------------------------------------------------------------------------------------------------- the log
 
@@ -291,6 +296,10 @@ class Edits:
             except (KeyError, TypeError, AttributeError) as error:
                 raise ValueError(f"change {i} of the log cannot be read: {error!r}") from error
         return edits
+
+
+def _several(channels: int | Sequence[int]) -> list[int]:
+    return list(channels) if isinstance(channels, Sequence) else [channels]
 
 
 def _sorted(off: frozenset[Switch]) -> tuple[tuple[str, int], ...]:

@@ -137,13 +137,13 @@ class FailureExplorer(FailureRecord):
         self._do(lambda edits: edits.do(edit))
         return self
 
-    def switch_off(self, tap: str, channel: int) -> FailureExplorer:
-        """Set a channel of the network to zero for this picture; returns self."""
+    def switch_off(self, tap: str, channel: int | Sequence[int]) -> FailureExplorer:
+        """Set a channel of the network, or several, to zero for this picture; returns self."""
         self._do(lambda edits: edits.switch_off(tap, channel))
         return self
 
-    def switch_on(self, tap: str, channel: int) -> FailureExplorer:
-        """Leave a channel as it is again; returns self."""
+    def switch_on(self, tap: str, channel: int | Sequence[int]) -> FailureExplorer:
+        """Leave channels as they are again; returns self."""
         self._do(lambda edits: edits.switch_on(tap, channel))
         return self
 
@@ -226,7 +226,7 @@ class FailureExplorer(FailureRecord):
             self._do(lambda edits: edits.do(edit))
         elif kind == "switch":
             switch = self.switch_on if content.get("on") else self.switch_off
-            switch(str(content["stage"]), int(content["channel"]))
+            switch(str(content["stage"]), [int(k) for k in content["channels"]])
         elif kind in ("undo", "redo"):
             self.undo() if kind == "undo" else self.redo()
         elif kind == "go":

@@ -1,4 +1,4 @@
-"""A failure's investigation as a page of HTML that needs nothing beside it: pictures, bars, channels, trees, the log."""
+"""A failure's investigation as one page of HTML: pictures, bars, channels, trees, the log; nothing beside it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from ..figures.tree_svg import tree_svg
 from .failure_case import Case
 from .failure_words import blame_words, effect_words, log_words, trees_words
 
-STYLE = """body { font: 14px/1.4 system-ui, sans-serif; color: #212121; background: #fff; max-width: 1240px; margin: 24px auto;
-padding: 0 16px; } h1 { font-size: 20px; } h2 { font-size: 15px; margin: 32px 0 8px; } figure { margin: 0; }
-.row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start; } img.big { width: 320px; image-rendering: auto; }
-table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-align: left; } td.n { text-align: right;
-font-variant-numeric: tabular-nums; } .tree { overflow: auto; max-width: 600px; } .quiet { color: #616161; } svg { height: auto; }"""
+STYLE = """body { font: 14px/1.4 system-ui, sans-serif; color: #212121; background: #fff; max-width: 1240px;
+margin: 24px auto; padding: 0 16px; } h1 { font-size: 20px; } h2 { font-size: 15px; margin: 32px 0 8px; }
+figure { margin: 0; } .row { display: flex; flex-wrap: wrap; gap: 24px; align-items: flex-start; }
+img.big { width: 320px; } table { border-collapse: collapse; } td, th { padding: 2px 12px 2px 0; text-align: left; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; } .tree { overflow: auto; max-width: 600px; }
+.quiet { color: #616161; } svg { height: auto; }"""
 HEAD = (
     '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\"><title>{title}</title><style>"
@@ -30,7 +31,7 @@ HEAD = (
 def case_page(case: Case, stage: str) -> str:
     """The page of one case: what stands there follows from picture, network and log, and from nothing else."""
     d, labels, edits = case.decided, case.classifier.labels, case.edits
-    title = f"{d.id}: {labels[d.label]} taken for {labels[d.predicted]}" if not d.right else f"{d.id}: {labels[d.label]}"
+    title = f"{d.id}: {labels[d.label]}" + ("" if d.right else f" taken for {labels[d.predicted]}")
     effect = effect_words(case, edits)
     parts = [
         HEAD.format(title=_(title)), f"<h1>{_(title)}</h1>",
@@ -51,12 +52,14 @@ def _figure(picture: np.ndarray, caption: str) -> str:
     Image.fromarray(picture).save(buffer, "PNG")
     source = base64.b64encode(buffer.getvalue()).decode("ascii")
     alt = _(caption)
-    return f'<figure><img class="big" alt="{alt}" src="data:image/png;base64,{source}"><figcaption>{alt}</figcaption></figure>'
+    image = f'<img class="big" alt="{alt}" src="data:image/png;base64,{source}">'
+    return f"<figure>{image}<figcaption>{alt}</figcaption></figure>"
 
 
 def _bars(effect: dict[str, Any]) -> str:
     rows = "".join(
-        f'<tr><td>{_(one["label"])}</td><td class="n">{one["before"]:.1%}</td><td class="n">{one["after"]:.1%}</td></tr>'
+        f'<tr><td>{_(one["label"])}</td><td class="n">{one["before"]:.1%}</td>'
+        f'<td class="n">{one["after"]:.1%}</td></tr>'
         for one in effect["bars"]
     )
     said = f"{effect['before']} → {effect['after']}" if effect["flipped"] else f"stays {effect['after']}"
@@ -75,8 +78,9 @@ def _blame(case: Case, stage: str) -> str:
         return ""
     head = "<tr><th></th><th>channel</th><th>name</th><th>for it</th><th>for its own class</th><th></th></tr>"
     body = "".join(
-        f'<tr><td><img alt="" src="{row["thumb"]}"></td><td>{_(row["stage"])} #{row["channel"]}</td><td>{_(row["name"])}</td>'
-        f'<td class="n">{row["taken"]:+.2f}</td><td class="n">{row["own"]:+.2f}</td><td>{"off" if row["off"] else ""}</td></tr>'
+        f'<tr><td><img alt="" src="{row["thumb"]}"></td><td>{_(row["stage"])} #{row["channel"]}</td>'
+        f'<td>{_(row["name"])}</td><td class="n">{row["taken"]:+.2f}</td><td class="n">{row["own"]:+.2f}</td>'
+        f"<td>{'off' if row['off'] else ''}</td></tr>"
         for row in rows
     )
     own, taken = case.classifier.labels[case.own], case.classifier.labels[case.taken]

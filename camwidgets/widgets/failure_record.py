@@ -62,7 +62,8 @@ class FailureRecord(FailureWork):
             n, edits = case.decided.number, case.edits.copy()
             pictures |= {f"{n} original": edits.original, f"{n} now": edits.picture}
             maps[f"{n} input"] = edits.input(0).cpu().numpy()
-            maps |= {f"{n} {stage} {b.channel}": b.evidence for stage, bs in (case.blames or {}).items() for b in bs[:3]}
+            for stage, blamed in (case.blames or {}).items():
+                maps |= {f"{n} {stage} {one.channel}": one.evidence for one in blamed[:3]}
             pages[str(n)] = case_page(case, self.stage)
             if case.diff is not None:
                 trees |= {f"{n} own": case.diff.before, f"{n} taken": case.diff.after}
@@ -171,11 +172,13 @@ def opened_table(path: str | Path, classifier: Classifier | None) -> tuple[Class
     config = bundle.config
     log, rows = config.get("log"), config.get("table")
     if config.get("kind") != KIND or not isinstance(log, dict) or not isinstance(rows, dict):
-        raise ValueError(f"{str(path)!r} is a bundle of something else; FailureExplorer opens what its save_bundle wrote")
+        raise ValueError(
+            f"{str(path)!r} is a bundle of something else; a FailureExplorer opens what its save_bundle wrote"
+        )
     if classifier is None:
         name = log.get("model")
         if name not in (EMBEDDED, *TOYS):
-            raise ValueError(f"the bundle is of the network {str(name)[:80]!r}: give it too, from_bundle(path, classifier)")
+            raise ValueError(f"the bundle is of the network {str(name)[:80]!r}: give it, from_bundle(path, classifier)")
         classifier = load(name)
     checked_log(log, classifier)
     results = config.get("results")

@@ -20,7 +20,7 @@ from .failure_words import THUMB, card, group_words, listed, table_words
 from .subject import sentence
 from .worker import Superseded, Ticket
 
-PAGE = 24
+PAGE = 12
 MOST_THUMBS = 600
 MOST_GROUPS = 12  # shown
 

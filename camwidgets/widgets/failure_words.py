@@ -88,8 +88,9 @@ def effect_words(case: Case, edits: Edits) -> dict[str, Any]:
     """Before and after the changes in force in `edits` (a copy: the case's own may go on), and whether it flipped."""
     effect = edits.effect()
     own = case.classifier.labels[case.own]
+    leads = [float(logits[case.taken] - logits[case.own]) for logits in (edits.effect(0).logits, effect.logits)]
     return {
-        "state": "done", "step": len(edits.log), "bars": case.bars(edits), "before": effect.before,
+        "leads": leads, "state": "done", "step": len(edits.log), "bars": case.bars(edits), "before": effect.before,
         "after": effect.after, "flipped": effect.flipped, "back": effect.flipped and effect.after == own,
         "changed": effect.changed, "off": [f"{tap} #{k}" for tap, k in effect.off], "text": str(effect),
     }  # fmt: skip
