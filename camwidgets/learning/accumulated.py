@@ -10,6 +10,7 @@ A state is written in a folder beside, brought to the disk, and then renamed: it
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -96,6 +97,17 @@ class Maps:
         with self._guard:
             slots = [self._slots[n, c] for c in range(len(self.classes)) if (n, c) in self._slots]
             return int(self._counts[slots].max()) if slots else 0
+
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits that say which maps these are, values included."""
+        with self._guard:
+            order = sorted(self._slots.items())
+            slots = [slot for _, slot in order]
+            digest = hashlib.sha256(repr((self.ids, self.classes, self.size, [key for key, _ in order])).encode())
+            digest.update(self._counts[slots].tobytes())
+            for slot in slots:
+                digest.update(self._values[slot].tobytes())
+        return digest.hexdigest()[:16]
 
     def _read(self, slots: list[int]) -> Tensor:
         values = self._values[slots].astype(np.float64)

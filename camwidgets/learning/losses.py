@@ -50,7 +50,7 @@ def enhancement(F: Tensor, p: Tensor, present: Tensor, threshold: float = 0.0) -
     Low values are strengthened, and none is held down.
     """
     _check(F, p, present)
-    _check_threshold(threshold)
+    check_threshold(threshold)
     return _together(_mean_over(-p * functional.logsigmoid(F), p > threshold), present)
 
 
@@ -60,7 +60,7 @@ def constraint(F: Tensor, p: Tensor, present: Tensor, threshold: float = 0.0) ->
     Where no map ever was, none shall grow.
     """
     _check(F, p, present)
-    _check_threshold(threshold)
+    check_threshold(threshold)
     return _together(_mean_over(-functional.logsigmoid(-F), p <= threshold), present)
 
 
@@ -95,5 +95,6 @@ def _check(F: Tensor, p: Tensor, present: Tensor) -> None:
         )
 
 
-def _check_threshold(threshold: float) -> None:
+def check_threshold(threshold: float) -> None:
+    """TypeError, ValueError unless it lies in [0, 1]."""
     check_share("threshold", threshold, 1.0)
