@@ -33,7 +33,7 @@ class AttentionDrop:
 
     Example:
         >>> drop = AttentionDrop(rate=1.0)
-        >>> drop.remember(["a"], torch.tensor([[[[0.7, 0.6], [0.1, 1.0]]]]))
+        >>> drop.remember(["a"], torch.tensor([[[[0.7, 0.5], [0.1, 1.0]]]]))
         >>> drop.keep(["a", "b"], (2, 2), torch.Generator().manual_seed(0))[:, 0].tolist()
         [[[0.0, 1.0], [1.0, 0.0]], [[1.0, 1.0], [1.0, 1.0]]]
     """
