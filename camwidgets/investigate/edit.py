@@ -53,7 +53,8 @@ class Edit:
         where = _WHERE[self.region.kind] if self.region else ""
         if self.kind in SWITCHES:
             numbers = self.options["channels"]
-            some = ", ".join(f"#{k}" for k in numbers[:3]) + (f" and {len(numbers) - 3} more" if len(numbers) > 3 else "")
+            more = f" and {len(numbers) - 3} more" if len(numbers) > 3 else ""
+            some = ", ".join(f"#{k}" for k in numbers[:3]) + more
             return f"switched {self.kind} {self.options['tap']} {some}"
         if self.kind == "paste":
             h, w = self.options["patch"].shape[:2]

@@ -10,6 +10,7 @@ import traitlets as t
 
 from ..decomposition.patches import DatasetIndex, PatchIndex
 from ..figures.thumbnails import data_uri
+from ..investigate.failures import FailureTable
 from ..investigate.groups import window_around
 from ..investigate.retouch import surroundings
 from ..investigate.samples import Samples, samples_of
@@ -34,6 +35,10 @@ class FailureChannel(FailureGallery):
         self._patch: np.ndarray | None = None  # what the paste tool holds
         self._sights: list[np.ndarray] = []  # the patches on screen, as they are pasted
         super().__init__(*args, **traits)
+
+    def _set_table(self, table: FailureTable) -> None:
+        super()._set_table(table)
+        self._list_backdrops()
 
     @property
     def _samples(self) -> Samples | None:

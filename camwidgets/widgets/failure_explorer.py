@@ -78,7 +78,6 @@ class FailureExplorer(FailureRecord):
         self._ready = True
         if table is not None:
             self._set_table(table)
-            self._list_backdrops()
         elif dataset is not None:
             self.run()
 

@@ -16,13 +16,14 @@ from ..investigate.failures import Decided, failures
 from ..investigate.interventions import Edits
 from .failure_case import Case, case_of
 from .failure_channel import NOTHING, WORKING, FailureChannel
-from .failure_traits import rgb
+from .failure_traits import ACTIONS, TOOLS, rgb
 from .failure_words import blame_words, case_words, effect_words, log_words, trees_words
 from .subject import sentence
 from .worker import Superseded, Ticket
 
 LIVE = 4  # failures that are held with trees and states; of others their log
 MOST_CASES = 100
+HAND = ("tool", "action", "colour", "sigma", "outside")
 
 
 class FailureWork(FailureChannel):
@@ -186,20 +187,21 @@ class FailureWork(FailureChannel):
         ]
 
     def _edit_of(self, content: dict[str, Any]) -> Edit:
-        """The change that a message of the front end describes, by the tool that is chosen."""
+        """The change that a message of the front end describes; what it does not say is as the traits are."""
         case = self._case_or_raise()
-        if content.get("tool", self.tool) == "paste":
+        hand = {name: content.get(name, getattr(self, name)) for name in HAND}
+        if choose("tool", str(hand["tool"]), TOOLS) == "paste":
             if self._patch is None:
                 raise ValueError("there is no patch to paste yet; choose one under the channel's patches")
             h, w = self._patch.shape[:2]
             x, y = round(float(content["x"]) - w / 2), round(float(content["y"]) - h / 2)
             return Edit("paste", None, {"patch": self._patch, "x": x, "y": y})
-        region = case.region({**dict(content["region"]), "outside": self.outside})
-        action = choose("action", str(content.get("action", self.action)), ("paint", "blur", "inpaint", "background"))
+        region = case.region({**dict(content["region"]), "outside": hand["outside"] and hand["action"] != "background"})
+        action = choose("action", str(hand["action"]), ACTIONS)
         if action == "paint":
-            return Edit("paint", region, {"colour": rgb(self.colour) if self.colour else None})
+            return Edit("paint", region, {"colour": rgb(str(hand["colour"])) if hand["colour"] else None})
         if action == "blur":
-            return Edit("blur", region, {"sigma": self.sigma})
+            return Edit("blur", region, {"sigma": float(hand["sigma"])})
         if action == "inpaint":
             return Edit("inpaint", region)
         return Edit("background", region, {"picture": self._backdrop(int(content.get("backdrop", -1)))})
