@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,6 +58,29 @@ def test_chance_is_a_quarter(toy: camwidgets.Classifier, world: Items) -> None:
     table = camwidgets.evaluate(toy, made, ["whole", "gradcam"], ["energy"], progress=False).table()
     assert cell(table, "whole", "energy") == pytest.approx(0.25)
     assert cell(table, "Grad-CAM", "energy") > 0.4
+
+
+def test_labels_of_mosaics(toy: camwidgets.Classifier, world: Items) -> None:
+    """Names written otherwise, items without a label, broken pictures: each mosaic asks for the class of its cell."""
+    written = {i: toy.labels[toy.index(one.label)].upper() for i, one in enumerate(world) if one.label is not None}
+    entries = [replace(one, label=written[i]) for i, one in enumerate(world)]
+    entries[0] = replace(entries[0], label=None)
+    entries[1] = replace(entries[1], problem="line 7 is broken")
+    items = Items("capitals", entries)
+    made = mosaics(toy, items, 6, cell=48)
+    by_id = {one.id: one for one in entries}
+    used = {part.id for one in made for part in one.source.items}  # type: ignore[attr-defined]
+    assert used
+    assert not used & {entries[0].id, entries[1].id}
+    for one in made:
+        x0, y0, _, _ = one.boxes[0]
+        assert isinstance(one.source, MosaicSource)
+        assert isinstance(one.label, int)
+        cell_item = one.source.items[int(y0 // 48) * 2 + int(x0 // 48)]
+        assert toy.labels[one.label].upper() == by_id[cell_item.id].label
+    report = camwidgets.evaluate(toy, made, ["whole"], ["energy"], progress=False)
+    labels = {row["item"]: row["label"] for row in report.rows}
+    assert labels == {one.id: toy.labels[one.label] for one in made if isinstance(one.label, int)}
 
 
 def test_too_few_classes(toy: camwidgets.Classifier) -> None:

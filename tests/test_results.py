@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,37 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
         (run,) = results.runs()
         assert run.pictures == 90
         assert len(list(results.rows(run.id))) == 90
+
+
+def _write_at(path: str, first: int, barrier: Any) -> None:
+    barrier.wait(60)
+    _write(path, first)
+
+
+def test_two_processes_open_one_new_file_at_the_same_moment(tmp_path: Path) -> None:
+    """Both find no file: one makes the tables, the other waits; again and again, since it is a matter of moments."""
+    context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    for attempt in range(5):
+        path = str(tmp_path / f"new {attempt}.sqlite")
+        barrier = context.Barrier(4)
+        writers = [context.Process(target=_write_at, args=(path, first, barrier)) for first in (0, 5, 10, 15)]
+        for writer in writers:
+            writer.start()
+        for writer in writers:
+            writer.join(120)
+        assert [writer.exitcode for writer in writers] == [0, 0, 0, 0]
+        with Results(path) as results:
+            (run,) = results.runs()
+            assert run.pictures == 75
+            assert results._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_what_is_recorded_beside_a_request_does_not_tell_runs_apart(tmp_path: Path) -> None:
+    with Results(tmp_path / "r.sqlite") as results:
+        first = results.start(REQUEST, {"source": "here"})
+        assert results.run(first).request == {**REQUEST, "source": "here"}
+        assert results.start(REQUEST, {"source": "there"}) == first
+        assert results.run(first).request["source"] == "there"
 
 
 def test_runs_are_deleted_and_backed_up(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 
@@ -136,7 +136,8 @@ class Items(Sequence[Item]):
     """A data set: items in a fixed order. Listing it opens no picture; what is bad is told by `Item.open`.
 
     Attributes:
-        name: what it is called in tables. found: what was found, in words.
+        name: what it is called in tables. found: what was found, in words. origin: where it comes from, plain values
+            ("source", and "options" if there were any, as `open_dataset` takes them); {} if it was made in memory.
         has_boxes, has_masks: whether any item has them.
         labels: the class names, sorted; None if labels are class indices, or there are none.
 
@@ -165,6 +166,7 @@ class Items(Sequence[Item]):
         order: Sequence[int] | None = None,
     ) -> None:
         self.name, self.found = name, found
+        self.origin: dict[str, Any] = {}
         self._entries = entries
         self._order: Sequence[int] = range(len(entries)) if order is None else order
         if not len(entries):

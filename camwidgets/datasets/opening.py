@@ -60,7 +60,10 @@ def open_dataset(source: Any, kind: str | None = None, **options: Any) -> Items:
         name = str(source)
         kind = name if name in _WORLDS and not path.exists() else recognise(path)
     choose("kind of data set", kind, KINDS)
-    return from_world(_WORLDS[kind](**options)) if kind in _WORLDS else _READERS[kind](path, **options)
+    found = from_world(_WORLDS[kind](**options)) if kind in _WORLDS else _READERS[kind](path, **options)
+    plain = {name: one if isinstance(one, (str, int, float, bool)) else repr(one) for name, one in options.items()}
+    found.origin = {"source": kind if kind in _WORLDS else str(path.resolve())} | ({"options": plain} if plain else {})
+    return found
 
 
 def recognise(path: Path) -> str:

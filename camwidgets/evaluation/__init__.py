@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from .forecasting import Forecast, forecast
 from .measure import Measure, Result, measures
 from .report import Report
 from .results import Results, ResultsError
 from .runner import evaluate
 from .work import Stopped
 
-__all__ = ["Measure", "Report", "Result", "Results", "ResultsError", "Stopped", "evaluate", "measures"]
+__all__ = [
+    "Forecast", "Measure", "Report", "Result", "Results", "ResultsError", "Stopped", "evaluate", "forecast", "measures",
+]  # fmt: skip

@@ -140,8 +140,16 @@ def _headline(report: Report) -> str:
     return (
         f"{about['model']} on {about['data']}: {report.pictures} of {about['pictures']} pictures, "
         f"{'the given class' if about['target'] == 'label' else 'the predicted class'}, run {report.run.id} "
-        f"of {report.run.made}, {report.run.state}"
+        f"of {report.run.made}, {report.run.state}{_origin(about.get('source') or {})}"
     )
+
+
+def _origin(source: dict[str, Any]) -> str:
+    """Where the pictures come from, if that is known."""
+    if "source" not in source:
+        return ""
+    options = ", ".join(f"{name}={value}" for name, value in source.get("options", {}).items())
+    return f"; pictures: {source['source']}{f' ({options})' if options else ''}"
 
 
 def _troubles(report: Report) -> list[str]:

@@ -63,7 +63,9 @@ def mosaics(
             left, top = (place % 2) * cell, (place // 2) * cell
             box = (float(left), float(top), float(left + cell), float(top + cell))
             made.append(Item(f"mosaic {number} cell {place}", labels[i], (box,), (2 * cell, 2 * cell), source))
-    return Items(f"{count} mosaics of {items.name}", made)
+    found = Items(f"{count} mosaics of {items.name}", made)
+    found.origin = {**items.origin, "mosaics": {"count": count, "sure": sure, "cell": cell, "seed": seed}}
+    return found
 
 
 def _confident(classifier: Classifier, item: Item, sure: float) -> int | None:

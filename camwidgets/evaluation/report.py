@@ -14,11 +14,13 @@ import numpy as np
 from ..errors import choose, unknown
 from .measure import Result, find_measure, mean, stacked
 from .results import Results, Run
-from .statistics import difference, interval
+from .statistics import difference, interval, places
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
+
+    from .comparison import Comparison
 
 CONFIDENCE = (0.0, 0.5, 0.9, 0.99, 0.999, 1.0)  # edges of p_c; [002] 3.3.4 has eleven such groups
 
@@ -97,7 +99,12 @@ class Report:
 
     def table(self, results: Sequence[str] | None = None) -> pd.DataFrame:
         """Methods × results: the number for the data set."""
-        return self._each(results, lambda values, labels, result: result.aggregate(values, labels))
+        cells = {}
+        for method in self.methods:
+            for name in results or list(self.results):
+                _, values, labels = self.values(method, name)
+                cells[method, name] = self._result(name)[1].aggregate(values, labels) if len(values) else float("nan")
+        return self._frame(results, cells)
 
     def intervals(self, results: Sequence[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Lower and upper ends of the 95 % bootstrap intervals, as `table` is laid out."""
@@ -130,17 +137,33 @@ class Report:
         for name in results or list(self.results):
             about = self._result(name)[1]
             (items_a, of_a, labels), (items_b, of_b, _) = self.values(a, name), self.values(b, name)
-            common = sorted(set(items_a) & set(items_b))
-            if not common:
+            at_a, at_b = places(items_a, items_b)
+            if not at_a:
                 rows[f"{name} {about.arrow}"] = {"difference": np.nan, "low": np.nan, "high": np.nan, "better": ""}
                 continue
-            place_a, place_b = ({item: i for i, item in enumerate(items)} for items in (items_a, items_b))
-            at_a, at_b = [place_a[i] for i in common], [place_b[i] for i in common]
             mid, low, high = difference(of_a[at_a], of_b[at_b], labels[at_a], about.aggregate)
             sure = low > 0 or high < 0
             winner = (a if mid * about.better > 0 else b) if sure else ""
             rows[f"{name} {about.arrow}"] = {"difference": mid, "low": low, "high": high, "better": winner}
         return pd.DataFrame.from_dict(rows, orient="index")
+
+    def against(self, other: Report) -> Comparison:
+        """This run − another one: what was asked differently, and each number's difference on the pictures of both.
+
+        Raises:
+            ValueError: the two have no method, or no result, in common.
+
+        Example:
+            >>> import camwidgets
+            >>> world = camwidgets.datasets.toyworld.ToyWorld(seed=1, n=6)
+            >>> nets = camwidgets.load("toy-shortcut"), camwidgets.load("toy")
+            >>> old, new = (camwidgets.evaluate(n, world, ["layercam"], ["energy"], progress=False) for n in nets)
+            >>> new.against(old).settings["setting"].tolist()
+            ['network', 'weights']
+        """
+        from .comparison import compare
+
+        return compare(other, self)
 
     def by_confidence(self, result: str, edges: Sequence[float] = CONFIDENCE) -> pd.DataFrame:
         """Methods × groups of pictures by p_c, the network's probability of the class ([002] 3.3.4)."""
@@ -272,15 +295,6 @@ class Report:
         if name not in self.results:
             raise unknown("result of this report", name, self.results)
         return self.results[name]
-
-    def _each(self, results: Sequence[str] | None, number: Any) -> pd.DataFrame:
-        cells = {}
-        for method in self.methods:
-            for name in results or list(self.results):
-                _, values, labels = self.values(method, name)
-                about = self._result(name)[1]
-                cells[method, name] = number(values, labels, about) if len(values) else float("nan")
-        return self._frame(results, cells)
 
     def _frame(self, results: Iterable[str] | None, cells: dict[tuple[str, str], float]) -> pd.DataFrame:
         import pandas as pd

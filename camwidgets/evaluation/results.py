@@ -101,9 +101,7 @@ class Results:
             if self.path.is_dir():
                 raise ResultsError(f"{str(self.path)!r} is a folder; results go into one file")
         with self._told():
-            self._db = sqlite3.connect(
-                self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False
-            )
+            self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             self._open()
 
     def _open(self) -> None:
@@ -149,16 +147,20 @@ class Results:
 
     # ------------------------------------------------------------------ writing
 
-    def start(self, request: dict[str, Any]) -> int:
-        """The number of the run of this request: the one on record, if it was begun before, or a new one."""
+    def start(self, request: dict[str, Any], about: dict[str, Any] | None = None) -> int:
+        """The number of the run of this request: the one on record, if it was begun before, or a new one.
+
+        about: recorded with the request, but no part of what tells runs apart: the newest is kept.
+        """
         identity = json.dumps(request, sort_keys=True, ensure_ascii=False)
+        whole = json.dumps({**request, **(about or {})}, ensure_ascii=False)
         with self._told(), self._transaction():
             self._db.execute(
                 "INSERT OR IGNORE INTO runs (made, identity, request, state) VALUES (?, ?, ?, 'running')",
-                (_now(), identity, json.dumps(request, ensure_ascii=False)),
+                (_now(), identity, whole),
             )
             (number,) = self._db.execute("SELECT id FROM runs WHERE identity = ?", (identity,)).fetchone()
-            self._db.execute("UPDATE runs SET state = 'running' WHERE id = ?", (number,))
+            self._db.execute("UPDATE runs SET state = 'running', request = ? WHERE id = ?", (whole, number))
         return int(number)
 
     def add(self, run: int, picture: Picture) -> None:

@@ -80,7 +80,7 @@ def evaluate(
         check(plan, workers)
     with ExitStack() as stack:
         kept = results if isinstance(results, Results) else stack.enter_context(Results(results or ":memory:"))
-        run = kept.start(request(classifier, items, plan, limit))
+        run = kept.start(request(classifier, items, plan, limit), {"source": items.origin})
         report = stack.enter_context(_reporting(progress, len(items)))
         done = 0
         try:
@@ -115,7 +115,7 @@ def checked(classifier: Classifier, items: Items, plan: Plan) -> Items:
 def request(classifier: Classifier, items: Items, plan: Plan, limit: int | None) -> dict[str, Any]:
     """What a run is identified by: the same request goes on with its run."""
     listed = digest([(item.id, str(item.label), item.boxes) for item in items])
-    about = {"model": classifier.name, "weights_sha256": classifier.weights_hash(), "data": items.name}
+    about = {"model": classifier.name, "weights_sha256": classifier.weights_hash(anew=True), "data": items.name}
     return about | {"pictures": len(items), "limit": limit, "listed": listed, **plan.as_dict()}
 
 

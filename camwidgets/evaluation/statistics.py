@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+# Rounds are drawn one after the other: beside the values themselves one drawing of them is held, however many rounds.
 Aggregate = Callable[[np.ndarray, np.ndarray], float]
 ROUNDS, LEVEL = 2000, 0.95
 
@@ -45,3 +46,15 @@ def difference(
         drawn.append(aggregate(a[i], groups[i]) - aggregate(b[i], groups[i]))
     low, high = np.quantile(drawn, ((1 - LEVEL) / 2, (1 + LEVEL) / 2)) if len(a) > 1 else (np.nan, np.nan)
     return aggregate(a, groups) - aggregate(b, groups), float(low), float(high)
+
+
+def places(first: Sequence[str], second: Sequence[str]) -> tuple[list[int], list[int]]:
+    """Where the names that both lists hold are in the first and in the second, in the order of the names.
+
+    Example:
+        >>> places(["b", "a", "c"], ["c", "b"])
+        ([0, 2], [1, 0])
+    """
+    one, two = ({name: i for i, name in enumerate(names)} for names in (first, second))
+    common = sorted(set(first) & set(second))
+    return [one[name] for name in common], [two[name] for name in common]

@@ -100,10 +100,10 @@ def work(
     try:
         view = seen(classifier, item, plan.fit)
         label = item.label if isinstance(item.label, int) else None
-        asked = _asked(classifier, item, plan)
+        asked = asked_class(classifier, item, plan)
         boxes = view.boxes if "boxes" in plan.needs else ()
         mask = view.mask if "mask" in plan.needs else None
-        keys = _keys(plan, view.x, asked, label, boxes, mask)
+        keys = keys_of(plan, view.x, asked, label, boxes, mask)
     except FAILURES as error:
         return Picture(item.id, skipped=sentence(error))
     found = known(list(keys.values()))
@@ -113,14 +113,14 @@ def work(
         with ExitStack() as stack:
             passes = partial(Passes, plan.batch, progress=lambda done, total: hear())
             about = label, copies or Copies(classifier), passes
-            subject, shared = _look(classifier, plan, view.x, asked, boxes, mask, about, stack)
+            subject, shared = look(classifier, plan, view.x, asked, boxes, mask, about, stack)
             hear()
             return _evaluated(classifier, item, plan, subject, shared, keys, found)
     except FAILURES as error:
         return Picture(item.id, skipped=sentence(error))
 
 
-def _asked(classifier: Classifier, item: Item, plan: Plan) -> int | None:
+def asked_class(classifier: Classifier, item: Item, plan: Plan) -> int | None:
     """The class to explain; None = the network's first answer."""
     if plan.target == "predicted":
         return None
@@ -129,7 +129,7 @@ def _asked(classifier: Classifier, item: Item, plan: Plan) -> int | None:
     return classifier.index(item.label)
 
 
-def _look(
+def look(
     classifier: Classifier, plan: Plan, x: Tensor, asked: int | None, boxes: tuple[tuple[float, ...], ...],
     mask: np.ndarray | None, about: tuple[int | None, Copies, Callable[[], Passes]], stack: ExitStack,
 ) -> tuple[Subject, Shared]:  # fmt: skip
@@ -166,7 +166,7 @@ def _evaluated(
         if not missing:
             continue
         try:
-            trials.append(_tried(classifier, plan, subject, spec, shared, missing))
+            trials.append(tried(classifier, plan, subject, spec, shared, missing))
         except FAILURES as error:
             outcomes += [Outcome(key, spec.title, one.name, None, sentence(error)) for one, _, key in missing]
     together = answered(trials)
@@ -176,7 +176,7 @@ def _evaluated(
     return Picture(item.id, classifier.labels[subject.target], subject.probability, made)
 
 
-def _keys(
+def keys_of(
     plan: Plan, x: Tensor, asked: int | None, label: int | None,
     boxes: tuple[tuple[float, ...], ...], mask: np.ndarray | None,
 ) -> dict[tuple[str, str], str]:  # fmt: skip
@@ -200,7 +200,7 @@ def _keys(
     }
 
 
-def _tried(
+def tried(
     classifier: Classifier, plan: Plan, subject: Subject, spec: Spec, shared: Shared,
     tests: list[Test],
 ) -> Trial:  # fmt: skip
@@ -214,7 +214,7 @@ def _tried(
         classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask, asks,
         subject.label, partial(_by, plan, subject, spec), subject.copies,
     )  # fmt: skip
-    return Trial(spec.title, case, cost, tests)
+    return Trial(spec.title, case, cost, tests, _shares(spec))
 
 
 def _by(plan: Plan, subject: Subject, spec: Spec, other: Classifier) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,7 +14,6 @@ from ..evaluation import Report
 from ..evaluation.measure import measures
 from ..evaluation.plan import BASELINES
 from ..evaluation.results import Run
-from ..evaluation.statistics import difference
 from ..maps.catalogue import methods as catalogue
 from .subject import sentence
 
@@ -62,36 +60,24 @@ def pair_words(report: Report, a: str, b: str) -> Words:
 
 
 def change_words(before: Report, after: Report) -> Words:
-    """after − before for each method and result of both runs; paired, with an interval, on the pictures of both."""
-    methods = [title for title in after.methods if title in before.methods]
-    names = [name for name in after.results if name in before.results]
-    common = {row["item"] for row in before.rows} & {row["item"] for row in after.rows}
-    said = {"before": run_words(before.run), "after": run_words(after.run), "common": len(common)}
-    if not methods or not names:
-        problem = f"runs {before.run.id} and {after.run.id} have no method and test in common"
-        return {**said, "rows": [], "results": [], "problem": problem}
+    """`after.against(before)`: the runs, what was asked differently, and each method's and result's change."""
+    said = {"before": run_words(before.run), "after": run_words(after.run)}
+    try:
+        found = after.against(before)
+    except ValueError as error:
+        return {**said, "common": 0, "rows": [], "results": [], "settings": [], "problem": str(error)}
+    names = list(dict.fromkeys(found.rows["result"]))
     results = [{"name": name, "arrow": after.results[name][1].arrow, "title": after.results[name][1].title}
                for name in names]  # fmt: skip
-    rows = [{"method": title, "cells": [_changed(before, after, title, name) for name in names]} for title in methods]
-    return {**said, "rows": rows, "results": results, "problem": ""}
-
-
-def _changed(before: Report, after: Report, method: str, name: str) -> Words:
-    about = after.results[name][1]
-    (items_b, of_b, labels_b), (items_a, of_a, labels_a) = before.values(method, name), after.values(method, name)
-    one, two = (about.aggregate(v, g) if len(v) else math.nan for v, g in ((of_b, labels_b), (of_a, labels_a)))
-    low = high = math.nan
-    common = sorted(set(items_a) & set(items_b))
-    if common:
-        at_a, at_b = ({item: i for i, item in enumerate(items)} for items in (items_a, items_b))
-        here, there = [at_a[i] for i in common], [at_b[i] for i in common]
-        one, two = about.aggregate(of_b[there], labels_b[there]), about.aggregate(of_a[here], labels_a[here])
-        _, low, high = difference(of_a[here], of_b[there], labels_a[here], about.aggregate)
-    sure = low > 0 or high < 0
-    kind = ("better" if (two - one) * about.better > 0 else "worse") if sure else ""
-    kind = "the same" if one == two and low == high == 0 else kind
-    return {"before": _number(one), "after": _number(two), "difference": _number(two - one), "low": _number(low),
-            "high": _number(high), "kind": kind}  # fmt: skip
+    rows: dict[str, list[Words]] = {}
+    for row in found.rows.itertuples(index=False):
+        numbers = {key: _number(getattr(row, key)) for key in ("before", "after", "difference", "low", "high")}
+        rows.setdefault(str(row.method), []).append({**numbers, "kind": row.change})
+    return {
+        **said, "common": found.common, "results": results, "problem": "",
+        "rows": [{"method": title, "cells": cells} for title, cells in rows.items()],
+        "settings": [list(map(str, line)) for line in found.settings.itertuples(index=False)],
+    }  # fmt: skip
 
 
 def run_words(run: Run) -> Words:

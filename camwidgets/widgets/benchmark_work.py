@@ -47,8 +47,8 @@ class Recorded(Results):
 
     number: int | None = None
 
-    def start(self, request: dict[str, Any]) -> int:
-        self.number = super().start(request)
+    def start(self, request: dict[str, Any], about: dict[str, Any] | None = None) -> int:
+        self.number = super().start(request, about)
         return self.number
 
 
