@@ -72,6 +72,41 @@ FAILURES = (
     "failure.js",
 )
 
+ADVERSARIAL = (
+    "fusion.js",
+    "painting.js",
+    "controls.js",
+    "picture.js",
+    "stages.js",
+    "column.js",
+    "actions.js",
+    "link.js",
+    "shell.js",
+    "adversarial_bar.js",
+    "adversarial_pictures.js",
+    "adversarial_curves.js",
+    "adversarial_tree.js",
+    "adversarial_column.js",
+    "adversarial.js",
+)
+
+PLAYBACK = (
+    "fusion.js",
+    "controls.js",
+    "painting.js",
+    "picture.js",
+    "actions.js",
+    "link.js",
+    "shell.js",
+    "playback_reel.js",
+    "playback_cells.js",
+    "playback_bar.js",
+    "playback_plot.js",
+    "playback_tree.js",
+    "playback_column.js",
+    "playback.js",
+)
+
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./[\w.]+";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async )?(?:function|const|class)\b)", re.MULTILINE)
 
