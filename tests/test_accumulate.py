@@ -212,9 +212,9 @@ def test_a_kill_in_the_middle_of_an_epoch_leaves_the_epoch_before(tmp_path: Path
 def test_a_kill_at_any_moment_tears_no_state(tmp_path: Path) -> None:
     """Killed while it folds and flushes as fast as it can: all maps are of one epoch each time."""
     seen = []
-    for k in range(4):
+    for k in range(3):
         process = start(tmp_path / str(k), "flushing")
-        time.sleep(0.03 * k)
+        time.sleep(0.04 * k)
         process.send_signal(signal.SIGKILL)
         process.wait()
         maps = reopened(tmp_path / str(k))
@@ -222,6 +222,20 @@ def test_a_kill_at_any_moment_tears_no_state(tmp_path: Path) -> None:
         seen.append(maps.min().item() * 1024)
         assert not list((tmp_path / str(k)).glob(".state*"))
     assert min(seen) >= 3
+
+
+def test_workers_that_outlive_a_killed_process_are_waited_for(tmp_path: Path) -> None:
+    code = """
+        import os, signal, sys, time
+        from camwidgets.learning.accumulate import AttentionAccumulator
+        kept = AttentionAccumulator(sys.argv[1], ["a"], 3, (24, 24))
+        if os.fork():
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(3)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(tmp_path)]
+    assert subprocess.run(command, cwd=Path(__file__).parents[1], check=False).returncode == -signal.SIGKILL
+    AttentionAccumulator(tmp_path, ["a"], 3, (24, 24)).close()
 
 
 def test_two_in_one_process(tmp_path: Path) -> None:

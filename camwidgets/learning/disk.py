@@ -13,24 +13,35 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from psutil import pid_exists
 
 from .files import write_json
 
 PATIENCE = 0.5  # seconds; whoever has the folder open keeps it for a whole training
+ORPHANED = 30.0  # seconds
 HOLDER = "holder.json"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _BLOCK = 1 << 20
 
 
 def locked(folder: Path) -> FileLock:
-    """The folder's lock, taken. ValueError, which names the holder, if another has it."""
+    """The folder's lock, taken. ValueError, which names the holder, if another has it.
+
+    A killed process' lock lives on in processes that it forked (a loader's workers) until they notice: they are waited
+    for.
+    """
     lock = FileLock(folder / ".lock", timeout=PATIENCE)
     try:
-        lock.acquire()
+        try:
+            lock.acquire()
+        except Timeout:
+            if not _orphaned(_holder(folder)):
+                raise
+            lock.acquire(timeout=ORPHANED)
     except Timeout:
         raise ValueError(
-            f"the maps in {str(folder)!r} are open already, in {_holder(folder)}; close them there (close()), wait "
-            "until that training is over, or name another folder"
+            f"the maps in {str(folder)!r} are open already, in {_named(_holder(folder))}; close them there (close()), "
+            "wait until that training is over, or name another folder"
         ) from None
     try:
         write_json(folder / HOLDER, {"pid": os.getpid(), "host": socket.gethostname()})
@@ -40,14 +51,25 @@ def locked(folder: Path) -> FileLock:
     return lock
 
 
-def _holder(folder: Path) -> str:
+def _holder(folder: Path) -> tuple[int, str] | None:
+    """(number, host) of the process that has, or had, the folder open."""
     try:
         told: Any = json.loads((folder / HOLDER).read_text(encoding="utf-8"))
-        pid, host = int(told["pid"]), str(told["host"])
+        return int(told["pid"]), str(told["host"])
     except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _orphaned(holder: tuple[int, str] | None) -> bool:
+    return holder is not None and holder[1] == socket.gethostname() and not pid_exists(holder[0])
+
+
+def _named(holder: tuple[int, str] | None) -> str:
+    if holder is None:
         return "another process"
-    mine = pid == os.getpid() and host == socket.gethostname()
-    return f"this process (number {pid})" if mine else f"process {pid} on {host}"
+    if holder == (os.getpid(), socket.gethostname()):
+        return f"this process (number {holder[0]})"
+    return f"process {holder[0]} on {holder[1]}"
 
 
 @contextmanager
