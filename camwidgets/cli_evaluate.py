@@ -42,6 +42,9 @@ def evaluate(
     engine: Annotated[str, typer.Option(help='"local", or "ray": many processes or machines.')] = "local",
     workers: Annotated[int, typer.Option(min=1, help='Processes of engine "ray".')] = 2,
     batch: Annotated[int | None, typer.Option(min=1, help="Pictures a pass [default: as memory allows].")] = None,
+    plan: Annotated[
+        int | None, typer.Option(min=1, help="Evaluate nothing: time five pictures, say what so many would take.")
+    ] = None,
 ) -> None:
     """How good are maps? Methods × tests over a data set, with 95 % intervals.
 
@@ -49,7 +52,7 @@ def evaluate(
     """
     from camwidgets.classifiers import load
     from camwidgets.datasets import open_dataset
-    from camwidgets.evaluation import ResultsError, evaluate
+    from camwidgets.evaluation import ResultsError, evaluate, forecast
     from camwidgets.evaluation.mosaics import mosaics as made_of
 
     try:
@@ -60,12 +63,12 @@ def evaluate(
         items = open_dataset(dataset)
         if mosaics is not None:
             items = made_of(classifier, items, mosaics, seed=seed)
-        report = evaluate(
-            classifier, items, [parsed(one) for one in method or METHODS],
-            dict(_test(one) for one in test or ["insertion-deletion"]),
-            target=target, fit=fit, limit=limit, seed=seed, results=results,
-            engine=engine, workers=workers, batch=batch,
-        )  # fmt: skip
+        asked = [parsed(one) for one in method or METHODS], dict(_test(one) for one in test or ["insertion-deletion"])
+        how: dict[str, Any] = {"target": target, "fit": fit, "seed": seed, "workers": workers, "batch": batch}
+        if plan is not None:
+            typer.echo(forecast(classifier, items, *asked, pictures=plan, **how).to_text())
+            return
+        report = evaluate(classifier, items, *asked, limit=limit, results=results, engine=engine, **how)
         _write(report, csv, html)
     except KeyboardInterrupt:
         kept = f"the same command goes on with {results}" if results else "--results FILE would have kept what was done"

@@ -33,6 +33,15 @@ def test_a_table_and_files(tmp_path: Path) -> None:
     assert report.run.request["tests"]["insertion-deletion"] == {"steps": 4}
 
 
+def test_a_plan_evaluates_nothing(tmp_path: Path) -> None:
+    given = ["toyworld", "--model", "toy", "--method", "gradcam", "--test", "confidence", "--plan", 50_000]
+    done = run(*given, "--workers", 10, "--results", tmp_path / "r.sqlite")
+    assert done.exit_code == 0, done.output
+    assert "50,000 pictures × 1 methods × 1 tests, toy" in done.output
+    assert "10 processes: " in done.output
+    assert not (tmp_path / "r.sqlite").exists()
+
+
 def test_mosaics(tmp_path: Path) -> None:
     done = run("toyworld", "--model", "toy", "--mosaics", 1, "--test", "energy", "--method", "whole")
     assert done.exit_code == 0, done.output
