@@ -48,6 +48,12 @@ def test_attention_maps_have_a_gradient_without_nan() -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_what_is_not_finite_speaks_for_nothing(bad: float) -> None:
+    """So that a training that breaks is told by its loss, and not by its maps."""
+    assert not attention_maps(torch.tensor([[[[bad, 1.0]]]]), torch.tensor([[True]])).any()
+
+
 def test_logits_are_means_of_the_maps(net: AttentionNet) -> None:
     x = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(net(x), net.scores(x).mean((-2, -1)))

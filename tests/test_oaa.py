@@ -23,7 +23,7 @@ from camwidgets.learning.losses import hybrid, multi_label_bce
 from camwidgets.learning.nets import AttentionNet, TwoBranchNet, attention_maps
 from camwidgets.learning.oaa import ClassifierObjective, IntegralObjective, OAAObjective, TwoBranchObjective
 from camwidgets.learning.objective import Batch, Objective, View
-from camwidgets.learning.training import train
+from camwidgets.learning.training import TrainingStopped, train
 
 STAGES = ((6,), (8,))
 SIZE = (8, 8)
@@ -353,6 +353,21 @@ def test_a_new_training_wants_an_empty_accumulator(tmp_path: Path) -> None:
     (tmp_path / "run.json").unlink()
     with pytest.raises(ValueError, match="holds maps already, and this training is at its first step"):
         train_oaa(tmp_path, epochs=1)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_maps_before(tmp_path: Path) -> None:
+    data, model = small(), net()
+    with AttentionAccumulator(tmp_path / "maps", data.ids, data.classes, SIZE) as maps:
+
+        def spoil(row: dict[str, float]) -> None:
+            if row["epoch"] == 2:
+                with torch.no_grad():
+                    model.class_conv.weight.fill_(float("inf"))
+
+        with pytest.raises(TrainingStopped, match=r"total is (nan|inf) in epoch 3, step 1 of 3 \(pictures \d+, "):
+            train(model, data, OAAObjective(maps), tmp_path / "run", epochs=4, batch=8, progress=None, watch=2,
+                  device="cpu", after_epoch=spoil)  # fmt: skip
+        assert {maps.count(id) for id in data.ids} == {2}
 
 
 def test_integral_through_train(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def build_net(config: Mapping[str, Any]) -> nn.Module:
 def attention_maps(F: Tensor, present: Tensor) -> Tensor:
     """A^c = ReLU(F^c) / max F^c in [0, 1] for the classes present, 0 for all others ([000] (4.2)).
 
-    Where nothing speaks for a class (max F^c ≤ 0) its map is 0 everywhere.
+    Where nothing speaks for a class (max F^c ≤ 0, or it is not finite) its map is 0 everywhere.
 
     Args:
         F: B×C×h×w. present: B×C bool.
@@ -162,7 +162,7 @@ def attention_maps(F: Tensor, present: Tensor) -> Tensor:
     if F.ndim != 4 or present.shape != F.shape[:2]:
         raise ValueError(f"F must be B×C×h×w and present B×C; got {tuple(F.shape)} and {tuple(present.shape)}")
     highest = F.amax((-2, -1), keepdim=True)
-    speaks = present.to(F.device, torch.bool)[..., None, None] & (highest > 0)
+    speaks = present.to(F.device, torch.bool)[..., None, None] & (highest > 0) & highest.isfinite()
     return torch.where(speaks, F.relu() / torch.where(speaks, highest, 1.0), 0.0)
 
 
