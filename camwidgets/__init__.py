@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from .investigate.adversarial import attack
     from .investigate.failures import failures
     from .maps import methods
-    from .widgets import Benchmark, CamExplorer, FailureExplorer, MethodComparison, TreeExplorer
+    from .widgets import (
+        AdversarialExplorer,
+        Benchmark,
+        CamExplorer,
+        FailureExplorer,
+        MethodComparison,
+        Playback,
+        TreeExplorer,
+    )
 
 __version__ = "0.1.0"
 
@@ -59,10 +67,12 @@ _HOMES = {
     "attack": "investigate.adversarial",
     "failures": "investigate.failures",
     "methods": "maps",
+    "AdversarialExplorer": "widgets",
     "Benchmark": "widgets",
     "CamExplorer": "widgets",
     "FailureExplorer": "widgets",
     "MethodComparison": "widgets",
+    "Playback": "widgets",
     "TreeExplorer": "widgets",
 }
 _MODULES = (
@@ -71,6 +81,7 @@ _MODULES = (
 )  # fmt: skip
 
 __all__ = [
+    "AdversarialExplorer",
     "Benchmark",
     "CamExplorer",
     "Classifier",
@@ -79,6 +90,7 @@ __all__ = [
     "Explanation",
     "FailureExplorer",
     "MethodComparison",
+    "Playback",
     "Recording",
     "Report",
     "Tap",

@@ -140,7 +140,8 @@ def sweep(
     channels = tuple(order_of(clean, stage)[:top].tolist())
     frames = []
     for i, eps in enumerate(values):
-        found = attack(classifier, x, aim, eps, **how, method=at_strength(method, eps, how.get("norm", "linf")))
+        own = how if eps else {**how, "steps": 1, "restarts": 1}  # nothing can move: one step is as good as many
+        found = attack(classifier, x, aim, eps, **own, method=at_strength(method, eps, how.get("norm", "linf")))
         frames.append(_frame(found, true, stage, channels, trees))
         if progress is not None:
             progress(i + 1, len(values))
@@ -204,7 +205,11 @@ def _frame(found: Attack, true: int, stage: str, channels: tuple[int, ...], tree
 
 def stage_maps(evidence: Evidence) -> dict[str, np.ndarray]:
     """Stage → h×w LayerCAM map of the evidence's class, never negative, raw."""
-    return {name: layercam(*(t[0] for t in evidence.at(name))).float().cpu().numpy() for name in evidence.stages}
+    found = {}
+    for name in evidence.stages:
+        A, g = evidence.at(name)
+        found[name] = layercam(A[0], g[0]).float().cpu().numpy()
+    return found
 
 
 def order_of(evidence: Evidence, stage: str) -> torch.Tensor:
