@@ -1,4 +1,4 @@
-"""The command line: ``camwidgets lab | explain | methods | evaluate | doctor``.
+"""The command line: ``camwidgets lab | explain | methods | evaluate | train | doctor``.
 
 Heavy imports (torch, JupyterLab) stay inside the commands, so that ``--help`` answers at once.
 """
@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from camwidgets.cli_evaluate import evaluate
+from camwidgets.cli_train import app as train
 
 if TYPE_CHECKING:
     from camwidgets.batch import Settings
@@ -51,6 +52,7 @@ def _print_version(wanted: bool) -> None:
 
 
 app.command()(evaluate)
+app.add_typer(train, name="train")
 
 
 @app.callback()

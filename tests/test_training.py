@@ -184,6 +184,15 @@ def test_the_callers_chance_and_flags_are_as_before(tmp_path: Path, data: Labell
     assert net.norm.training
 
 
+def test_nothing_need_be_watched(tmp_path: Path, data: Labelled) -> None:
+    run = train(Tiny(), data, Plain(), tmp_path, **arguments(epochs=1, watch=0))
+    assert (run.watched, run.epochs) == ([], [0, 1])
+    again = train(Tiny(), data, Plain(), tmp_path, **arguments(epochs=1, watch=0))
+    assert again.status == "done"
+    with pytest.raises(ValueError, match="unknown watched picture"):
+        run.picture("0")
+
+
 def test_workers_change_nothing(tmp_path: Path, data: Labelled, unbroken: Any) -> None:
     net, objective = Tiny(7), Plain()
     as_unbroken(train(net, data, objective, tmp_path, **arguments(workers=1)), net, objective, unbroken)

@@ -36,7 +36,7 @@ SCHEMA = 1
 STATUSES = ("running", "done", "stopped", "failed")
 MOST_SIDE = 8192  # pixels
 MOST_CLASSES = 100_000
-_EPOCH = re.compile(r"epoch_(\d{3,9})\.npz")
+_EPOCH = re.compile(r"epoch_(\d{3,9})\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class Run:
 
     @property
     def epochs(self) -> list[int]:
-        """The epochs whose maps can be looked at, rising; 0 = before training."""
-        found = (_EPOCH.fullmatch(path.name) for path in (self.folder / "watch").glob("epoch_*.npz"))
+        """The epochs whose network and maps were kept, rising; 0 = before training."""
+        found = (_EPOCH.fullmatch(path.name) for path in (self.folder / "weights").glob("epoch_*.safetensors"))
         numbers = sorted(int(one[1]) for one in found if one)
         return [n for n in numbers if n <= self.epochs_done]
 
@@ -160,6 +160,8 @@ class Run:
             kept = ", ".join(map(str, self.epochs)) or "none"
             raise ValueError(f"no maps were kept for epoch {epoch!r}; valid: {kept}")
         path = self.folder / "watch" / f"epoch_{epoch:03d}.npz"
+        if not path.is_file():
+            return {}  # an objective without maps
         arrays = read_arrays(path, names)
         for name, array in arrays.items():
             if array.ndim != 4 or array.shape[:2] != (len(self.watched), len(self.classes)) or array.dtype.kind != "f":

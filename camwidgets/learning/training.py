@@ -221,12 +221,14 @@ def _pictures(examples: Sequence[Example], data: Labelled) -> dict[str, Any]:
     none = np.full((height, width), 255, np.uint8)
     found = {
         "ids": np.array([one.id for one in examples], dtype=str),
-        "pictures": np.array([one.picture.permute(1, 2, 0).numpy() for one in examples], np.uint8),
-        "present": np.array([one.present.numpy() for one in examples], bool),
+        "pictures": np.array([one.picture.permute(1, 2, 0).numpy() for one in examples], np.uint8).reshape(
+            -1, height, width, 3
+        ),
+        "present": np.array([one.present.numpy() for one in examples], bool).reshape(-1, len(data.classes)),
     }
     if any(one.mask is not None for one in examples):
         found["masks"] = np.array([none if one.mask is None else one.mask.numpy() for one in examples], np.uint8)
-    return found if examples else {"ids": np.zeros(0, "U1")}
+    return found
 
 
 class _Bar:

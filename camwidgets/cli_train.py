@@ -1,0 +1,290 @@
+"""``camwidgets train classifier | oaa | integral | gain``: maps that learn, from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from camwidgets.learning.labelled import Labelled
+    from camwidgets.learning.objective import Objective
+    from camwidgets.learning.run import Run
+
+    Setup = tuple[nn.Module, Objective]
+
+WORLDS = ("toyworld", "textures")
+BUDGET = 2 << 30  # bytes: a data set that fits is painted or decoded once
+
+app = typer.Typer(
+    help="Train a network whose maps can be watched while it learns.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Dataset = Annotated[
+    str,
+    typer.Argument(
+        help="A folder of pictures, an annotation file, or a world with its parameters, such as "
+        '"toyworld:n=600,objects=1+3,seed=1" or "textures:n=400".'
+    ),
+]
+Out = Annotated[Path, typer.Option(help="Folder of the run, made if it is not there.")]
+Epochs = Annotated[int, typer.Option(min=1, help="Times that every picture is seen.")]
+BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Pictures a step.")]
+Rate = Annotated[float, typer.Option(help="Highest learning rate, in (0, 1].")]
+Decay = Annotated[float, typer.Option(min=0.0, help="Weight decay (AdamW), ≥ 0.")]
+Schedule = Annotated[str, typer.Option(help='Of the rate: "onecycle" (up, then down) or "constant".')]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn by chance.")]
+Validation = Annotated[str | None, typer.Option(help="A data set to judge by after each epoch, as DATASET.")]
+Limit = Annotated[int | None, typer.Option(min=1, help="So many pictures, drawn by chance.")]
+Size = Annotated[int | None, typer.Option(min=8, max=4096, help="Side that pictures are stretched to [default: own].")]
+Watch = Annotated[int, typer.Option(min=0, help="Pictures whose maps are kept after each epoch.")]
+Patience = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without a lower val_loss.")]
+Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" …')]
+Precision = Annotated[str, typer.Option(help='"float32" or "bf16" (autocast).')]
+Workers = Annotated[int, typer.Option(min=0, help="Processes that open pictures.")]
+Augment = Annotated[bool, typer.Option("--augment/--no-augment", help="Mirror, shift and relight pictures.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, given the same settings.")]
+Net = Annotated[str, typer.Option(help='"attention" (random weights), or a toy net by name, such as "toy-shortcut".')]
+Rule = Annotated[str, typer.Option(help='How maps are accumulated: "max" or "mean".')]
+Store = Annotated[str, typer.Option(help='How maps are kept: "float16" or "uint8".')]
+Drop = Annotated[bool, typer.Option("--drop", help="Put the attention drop layer in front (OAA++).")]
+Threshold = Annotated[float, typer.Option(min=0.0, max=1.0, help="δ, 0 … 1: what is above it is blanked.")]
+DropRate = Annotated[float, typer.Option(min=0.0, max=1.0, help="β, 0 … 1: how often.")]
+DropWhere = Annotated[str, typer.Option(help='What is blanked: "picture" or "features".')]
+Begin = Annotated[int, typer.Option(min=1, help="First epoch whose maps are accumulated.")]
+MapsFolder = Annotated[Path, typer.Option(help="Run folder of a finished `train oaa`.", show_default=False)]
+Loss = Annotated[str, typer.Option(help='"hybrid", "soft" or "enhancement".')]
+Between = Annotated[float, typer.Option(min=0.0, max=1.0, help="Between N₊ and N₋, 0 … 1.")]
+TapName = Annotated[str | None, typer.Option(help="Tap or stage of the maps [default: the deepest stage].")]
+Alpha = Annotated[float, typer.Option(min=0.0, help="Weight of the mining loss, ≥ 0.")]
+Masks = Annotated[int, typer.Option(min=0, help="Pictures, drawn by chance, whose masks are used (GAIN_ext); 0: GAIN.")]
+Weight = Annotated[float, typer.Option(min=0.0, help="Weight of the extra supervision, ≥ 0.")]
+Omega = Annotated[float, typer.Option(min=0.001, help="ω of the soft mask, > 0.")]
+Tau = Annotated[float, typer.Option(min=0.0, max=1.0, help="τ of the soft mask, 0 … 1.")]
+Score = Annotated[str, typer.Option(help='What is mined: "probability" or "logit".')]
+
+
+@app.command()
+def classifier(
+    ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention",
+    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
+    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
+    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
+    augment: Augment = True, resume: Resume = False,
+) -> None:  # fmt: skip
+    """Classification alone: what the others are compared with."""
+
+    @contextmanager
+    def setup(data: Labelled) -> Iterator[Setup]:
+        from camwidgets.learning.classification import ClassifierObjective
+
+        yield network(net, data, seed), ClassifierObjective()
+
+    run(ctx.params, setup)
+
+
+@app.command()
+def oaa(
+    ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), rule: Rule = "max",
+    store: Store = "float16", drop: Drop = False, drop_threshold: Threshold = 0.6, drop_rate: DropRate = 0.5,
+    drop_where: DropWhere = "picture", begin: Begin = 1,
+    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
+    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
+    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
+    augment: Augment = True, resume: Resume = False,
+) -> None:  # fmt: skip
+    """Online attention accumulation: classification, and each picture's maps gathered while the net learns."""
+
+    @contextmanager
+    def setup(data: Labelled) -> Iterator[Setup]:
+        from camwidgets.learning.accumulate import AttentionAccumulator
+        from camwidgets.learning.drop import AttentionDrop
+        from camwidgets.learning.oaa import OAAObjective
+
+        module = network("attention", data, seed)
+        layer = AttentionDrop(drop_threshold, drop_rate, drop_where) if drop else None
+        labels = "multi-label" if data.multi_label else "single-label"
+        size = map_size(module, data.size)
+        with AttentionAccumulator(out / "accumulated", data.ids, data.classes, size, rule, store) as kept:
+            yield module, OAAObjective(kept, layer, labels, begin)
+
+    run(ctx.params, setup)
+
+
+@app.command()
+def integral(
+    ctx: typer.Context, dataset: Dataset, maps: MapsFolder, out: Out = Path("camwidgets-run"), loss: Loss = "hybrid",
+    threshold: Between = 0.0,
+    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
+    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
+    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
+    augment: Augment = True, resume: Resume = False,
+) -> None:  # fmt: skip
+    """The integral model (OAA⁺): a net of its own learns the maps that `train oaa` accumulated of the same pictures."""
+
+    @contextmanager
+    def setup(data: Labelled) -> Iterator[Setup]:
+        from camwidgets.learning.oaa import IntegralObjective
+
+        inside = maps / "accumulated"
+        found = IntegralObjective(inside if inside.is_dir() else maps, loss, threshold)
+        yield network("attention", data, seed), found
+
+    run(ctx.params, setup)
+
+
+@app.command()
+def gain(
+    ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention",
+    tap: TapName = None, alpha: Alpha = 1.0, masks: Masks = 0, weight: Weight = 10.0, omega: Omega = 10.0,
+    tau: Tau = 0.5, score: Score = "probability",
+    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
+    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
+    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
+    augment: Augment = True, resume: Resume = False,
+) -> None:  # fmt: skip
+    """Guided attention: where the net looks is trained too, by mining and (with --masks) by a few masks."""
+
+    @contextmanager
+    def setup(data: Labelled) -> Iterator[Setup]:
+        from camwidgets.classifiers import wrap
+        from camwidgets.learning.gain import GainObjective
+
+        module = network(net, data, seed)
+        where = tap or list(wrap(module, input_size=data.size).stages)[-1]
+        extra = None
+        if masks:
+            data.need_masks()
+            extra = data.limit(masks, seed).ids
+        labels = "multi-label" if data.multi_label else "single-label"
+        yield module, GainObjective(
+            where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score, loss=labels
+        )
+
+    run(ctx.params, setup)
+
+
+# ---------------------------------------------------------------------------------------------- what all of them do
+
+
+def run(given: dict[str, Any], setup: Callable[[Labelled], AbstractContextManager[Setup]]) -> None:
+    """Open the data, train, and say what came out; one sentence and exit status 1 for what cannot be done."""
+    from camwidgets.learning.training import TrainingStopped, train
+
+    out: Path = given["out"].expanduser()
+    passed = (
+        "epochs", "batch", "rate", "decay", "schedule", "seed", "watch", "patience", "device", "precision", "workers",
+        "augment", "resume",
+    )  # fmt: skip
+    try:
+        check_folder(out, given["resume"])
+        data = opened(given["dataset"], given["limit"], given["size"], given["seed"])
+        judged = None if given["validation"] is None else opened(given["validation"], None, given["size"], 0)
+        typer.echo(f"{data}")
+        with setup(data) as (module, objective):
+            settings = {name: given[name] for name in passed}
+            made = train(module, data, objective, out, validation=judged, after_epoch=say, **settings)
+        end(made)
+    except KeyboardInterrupt:  # before or after the training itself, which keeps what it has
+        typer.secho("broken off before anything was trained", fg=typer.colors.RED, err=True)
+        raise typer.Exit(130) from None
+    except (ValueError, TypeError, OSError, ImportError, TrainingStopped) as error:
+        typer.secho(str(error), fg=typer.colors.RED, err=True)
+        raise typer.Exit(1) from None
+
+
+def check_folder(out: Path, resume: bool) -> None:
+    """A run that lies there is gone on with only where that was asked for; asked for, it must be there."""
+    there = (out / "run.json").is_file()
+    if there and not resume:
+        raise ValueError(f"{str(out)!r} holds a run already: go on with it by --resume, or name another by --out")
+    if resume and not there:
+        raise ValueError(f"there is no run in {str(out)!r} to go on with; without --resume one begins")
+
+
+def say(row: dict[str, float]) -> None:
+    """A row of the table as a line."""
+    from tqdm import tqdm
+
+    parts = ", ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in ("epoch", "seconds"))
+    with tqdm.external_write_mode():
+        typer.echo(f"epoch {row['epoch']:g}: {parts} ({row['seconds']:.0f} s)")
+
+
+def end(made: Run) -> None:
+    """Where the run lies, and how to look at it; exit status 130 if it was stopped."""
+    epochs = f"{made.epochs_done} epoch{'s' * (made.epochs_done != 1)}"
+    typer.echo(f"{made.status} after {epochs} -> {made.folder}")
+    typer.echo(f"to look at it, in a notebook: camwidgets.Playback({str(made.folder)!r})")
+    if made.status == "stopped":
+        typer.secho("nothing is lost: the same command with --resume goes on", fg=typer.colors.YELLOW, err=True)
+        raise typer.Exit(130)
+
+
+def opened(text: str, limit: int | None, size: int | None, seed: int) -> Labelled:
+    """The data set of a name or path; in memory if it fits."""
+    from camwidgets.learning.labelled import open_labelled
+
+    name, options = source(text)
+    data = open_labelled(name, size=size, **options)
+    if limit is not None:
+        data = data.limit(limit, seed)
+    height, width = data.size
+    return data.painted(BUDGET) if len(data) * height * width * 4 <= BUDGET else data
+
+
+def source(text: str) -> tuple[str, dict[str, Any]]:
+    """A world's name with its parameters, or a path as it is.
+
+    Example:
+        >>> source("toyworld:n=600,objects=1+3,context=swap")
+        ('toyworld', {'n': 600, 'objects': (1, 3), 'context': 'swap'})
+    """
+    from camwidgets.cli_evaluate import parsed
+
+    name = text.partition(":")[0].strip()
+    if name not in WORLDS:
+        return text, {}
+    options = parsed(text)
+    del options["method"]
+    return name, {key: _pair(value) for key, value in options.items()}
+
+
+def _pair(value: Any) -> Any:
+    """"1+3" as (1, 3)."""
+    parts = value.split("+") if isinstance(value, str) else []
+    return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdecimal() for part in parts) else value
+
+
+def network(name: str, data: Labelled, seed: int) -> nn.Module:
+    """A network for this data: one with random weights (seeded), or a shipped one to go on with."""
+    import torch
+
+    from camwidgets.classifiers.toynet import NAMES, toy_model
+    from camwidgets.errors import choose
+    from camwidgets.learning.nets import AttentionNet
+
+    if choose("network", name, ("attention", *NAMES)) != "attention":
+        model = toy_model(name)
+        if tuple(model.labels) != data.classes:
+            raise ValueError(f"{name} knows {', '.join(model.labels)}; {data.name} has {', '.join(data.classes)[:200]}")
+        return model.module
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return AttentionNet(len(data.classes))
+
+
+def map_size(net: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) of the maps that a net makes of pictures of (H, W)."""
+    import torch
+
+    from camwidgets.classifiers.guards import undisturbed
+
+    with torch.no_grad(), undisturbed(net):
+        F = net.scores(torch.zeros(1, 3, *size))  # type: ignore[operator]
+    return int(F.shape[-2]), int(F.shape[-1])

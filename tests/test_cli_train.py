@@ -1,0 +1,129 @@
+"""``camwidgets train``: what is asked on the command line, what lies there afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from camwidgets.cli import app
+from camwidgets.cli_train import source
+from camwidgets.learning.run import open_run
+
+torch.set_num_threads(1)  # as the process below: sums are rounded in another order with more
+SMALL = ["--epochs", 1, "--batch", 4, "--watch", 1]
+WORLD = "toyworld:n=8,objects=1+2"
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(app, ["train", *map(str, arguments)])
+
+
+def test_oaa_then_the_integral_model(tmp_path: Path) -> None:
+    done = run("oaa", WORLD, "--out", tmp_path / "oaa", "--drop", "--drop-rate", 1, "--store", "uint8", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert "toyworld seed 0: 8 pictures" in done.output
+    assert "epoch 1: total" in done.output
+    assert f"camwidgets.Playback({str(tmp_path / 'oaa')!r})" in done.output
+    made = open_run(tmp_path / "oaa")
+    assert (made.kind, made.status, made.epochs) == ("oaa", "done", [0, 1])
+    assert made.about["objective"]["settings"]["drop"] == {"threshold": 0.6, "rate": 1.0, "where": "picture"}
+    assert made.layers(1) == ["cumulative", "current", "dropped"]
+    assert made.classifier().labels[0] == "cat"
+    done = run("integral", WORLD, "--maps", tmp_path / "oaa", "--out", tmp_path / "integral", "--loss", "soft", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert open_run(tmp_path / "integral").about["objective"]["settings"]["loss"] == "soft"
+
+
+def test_a_shipped_net_is_guided_by_masks(tmp_path: Path) -> None:
+    done = run(
+        "gain", "toyworld:n=6", "--net", "toy-shortcut", "--masks", 2, "--alpha", 0.5, "--out", tmp_path / "gain",
+        "--validation", "toyworld:n=4,seed=3,context=swap", *SMALL,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "val_top1" in done.output
+    made = open_run(tmp_path / "gain")
+    settings = made.about["objective"]["settings"]
+    assert (settings["extra"]["n"], settings["alpha"], settings["loss"]) == (2, 0.5, "single-label")
+    assert (settings["tap"], made.about["net"]["net"]) == ("S5", "ToyNet")
+    assert made.net(0).state_dict().keys() == made.net(1).state_dict().keys()
+
+
+def test_ctrl_c_keeps_what_was_trained_and_resume_goes_on(tmp_path: Path) -> None:
+    """A process gets Ctrl-C after its first epoch; the same command with --resume ends as one that got none."""
+    given = ["classifier", "toyworld:n=24,objects=1+2", "--batch", 4, "--epochs", 3, "--watch", 1]
+    command = [sys.executable, "-m", "camwidgets.cli", "train", *map(str, given), "--out", str(tmp_path / "a")]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 1"):
+            process.send_signal(signal.SIGINT)
+            break
+    out, error = process.communicate(timeout=250)
+    assert process.returncode == 130, error
+    assert "stopped after" in out
+    assert "--resume goes on" in error
+    assert open_run(tmp_path / "a").status == "stopped"
+    again = run(*given, "--out", tmp_path / "a")
+    assert again.exit_code == 1
+    assert "holds a run already" in again.output
+    assert run(*given, "--out", tmp_path / "a", "--resume").exit_code == 0
+    assert run(*given, "--out", tmp_path / "b").exit_code == 0
+    one, other = (open_run(tmp_path / name).net().state_dict() for name in "ab")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["classifier", "nowhere"], "nowhere"),
+        (["classifier", "toyworld:n=4,colour=3"], "colour"),
+        (["classifier", WORLD, "--schedule", "cosine"], "unknown schedule 'cosine'; valid: onecycle, constant"),
+        (["classifier", WORLD, "--rate", 7], "rate must lie in (0, 1]"),
+        (["classifier", WORLD, "--net", "vgg"], "unknown network 'vgg'"),
+        (["classifier", "textures:n=4", "--net", "toy"], "toy knows cat"),
+        (["classifier", WORLD, "--patience", 2], "give validation="),
+        (["classifier", WORLD, "--resume"], "to go on with"),
+        (["oaa", WORLD, "--rule", "median"], "median"),
+        (["oaa", WORLD, "--drop", "--drop-where", "everywhere"], "everywhere"),
+        (["integral", WORLD, "--maps", "nowhere"], "nowhere"),
+        (["gain", WORLD, "--tap", "relu9"], "unknown tap 'relu9'"),
+        (["gain", WORLD, "--score", "odds"], "unknown score 'odds'"),
+    ],
+)
+def test_mistakes_are_one_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    done = run(*arguments, "--out", tmp_path / "run")
+    assert done.exit_code == 1, done.output
+    assert sentence in done.output
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["oaa", WORLD, "--drop-threshold", 1.2], ["gain", WORLD, "--tau", -1], ["integral", WORLD]]
+)
+def test_numbers_out_of_range_are_refused_at_once(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["classifier", "oaa", "integral", "gain"])
+def test_help_names_every_setting(name: str) -> None:
+    done = run(name, "--help")
+    assert done.exit_code == 0
+    for option in ("--epochs", "--rate", "--schedule", "--precision", "--resume", "--validation", "--no-augment"):
+        assert option in done.output
+
+
+def test_worlds_and_paths() -> None:
+    assert source("toyworld") == ("toyworld", {})
+    assert source("textures:n=4,defect_share=0.5") == ("textures", {"n": 4, "defect_share": 0.5})
+    assert source("C:/pictures:1") == ("C:/pictures:1", {})
