@@ -250,8 +250,11 @@ def test_changes_that_are_refused_are_told_and_change_nothing(
 
 
 def test_messages_that_make_no_sense_are_told(explorer: FailureExplorer) -> None:
-    for kind, content in (("undo", {}), ("go", {"step": 3}), ("switch", {"stage": "S1", "channels": [0]}), ("edit", {}),
-                          ("trees", {"what": "change"}), ("patch", {"at": 7}), ("save", {}), ("open", {"path": "/none"})):  # fmt: skip
+    senseless: list[tuple[str, dict[str, Any]]] = [
+        ("undo", {}), ("go", {"step": 3}), ("switch", {"stage": "S1", "channels": [0]}), ("edit", {}), ("save", {}),
+        ("trees", {"what": "change"}), ("patch", {"at": 7}), ("open", {"path": "/none"}),
+    ]  # fmt: skip
+    for kind, content in senseless:
         hear(explorer, kind, **content)
         assert explorer.error, kind
         hear(explorer, "dismiss")
@@ -420,7 +423,7 @@ def test_a_cancelled_table_keeps_what_it_has_and_the_network_its_state() -> None
     classifier, data = net(), Waits(DATA * 20, at=20)
     before = state(classifier.module)
     made: list[FailureExplorer] = []
-    data.then = lambda: made[0].cancel()
+    data.then = lambda: made[0].cancel()  # noqa: PLW0108 - there is none yet
     made.append(FailureExplorer(classifier, data))
     data.ready.set()
     (explorer,) = made
@@ -495,7 +498,7 @@ def test_a_replayed_log_gives_the_same_logits(explorer: FailureExplorer) -> None
 
 def test_logs_that_do_not_fit(explorer: FailureExplorer) -> None:
     log = busy(explorer).log
-    with pytest.raises(ValueError, match="'colours'.*not of toy"):
+    with pytest.raises(ValueError, match=r"'colours'.*not of toy"):
         FailureExplorer.replay(log, "toy", DATA)
     bad: list[tuple[dict[str, Any], str]] = [
         ({"kind": "x"}, "no log"), ({"format": 99}, "format 99"), ({"cases": [1]}, "cannot be read"),
@@ -531,7 +534,7 @@ def test_a_bundle_opens_in_a_fresh_process_and_shows_the_same(tmp_path: Path) ->
     ).wait()
     file = made.save_bundle(tmp_path / "found.zip")
     bundle = open_bundle(file)
-    run = subprocess.run(
+    run = subprocess.run(  # noqa: PLW1510 - its own words are shown below
         [sys.executable, "-c", FRESH, str(file)], capture_output=True, text=True, cwd=tmp_path, timeout=600
     )
     assert run.returncode == 0, run.stderr
@@ -614,7 +617,7 @@ def test_hostile_bundles(explorer: FailureExplorer, tmp_path: Path) -> None:
     made.close()
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as evil:
         evil.writestr("../../evil.py", "x")
-    with pytest.raises(ValueError, match="refused|no bundle"):
+    with pytest.raises(ValueError, match=r"refused|no bundle"):
         FailureExplorer.from_bundle(tmp_path / "evil.zip", net())
 
 

@@ -20,7 +20,8 @@ class Failures extends Shell {
     super(model);
     this.probe = { ms: null, redraws: 0, pending: null };
     this.build();
-    this.on([...VIEW, ...WORDS], () => this.redraw());
+    this.on(VIEW, () => this.redraw());
+    this.on(WORDS, () => { this.status(); this.redraw(); }); // the kernel answers
     this.attach(this.place);
     this.status();
     this.draw();
@@ -28,7 +29,7 @@ class Failures extends Shell {
 
   build() {
     const act = {
-      get: this.get, ask: (changes) => this.link.ask(changes), put: (changes) => this.link.put(changes), redraw: () => this.redraw(),
+      get: this.get, ask: (changes) => this.ask(changes), choose: (number) => this.link.ask({ chosen: number }), put: (changes) => this.link.put(changes), redraw: () => this.redraw(),
       send: (content) => this.send(content), edit: (content) => this.edit(content), look: (stage, channel) => this.look(stage, channel),
     };
     this.about = h("span", { class: "cw-muted cw-about" });
@@ -127,12 +128,20 @@ class Failures extends Shell {
     this.probe.pending = performance.now();
     this.probe.before = this.get("_effect");
     const hand = Object.fromEntries(HAND.map((name) => [name, this.get(name)]));
+    this.link.expect();
     this.send({ kind: "edit", ...hand, backdrop: Number(this.case.tools.backdrop.node.value || -1), ...content });
+  }
+
+  /** A view that the kernel draws: its answer may be that nothing is different. */
+  ask(changes) {
+    if (!this.link.set(changes)) return;
+    this.redraw();
+    this.model.save_changes();
   }
 
   look(stage, channel) {
     const [a, b] = this.get("channel") || [];
-    this.link.ask({ channel: a === stage && b === channel ? [] : [stage, channel] });
+    this.ask({ channel: a === stage && b === channel ? [] : [stage, channel] });
   }
 
   status() {

@@ -108,7 +108,7 @@ function toolbar(act) {
   const mean = tick("mean colour", "the mean colour of the rest of the picture", (on) => act.put({ colour: on ? "" : swatch.value }));
   const swatch = h("input", { type: "color", class: "cw-fail-swatch", value: "#808080", "aria-label": "Colour", oninput: () => act.put({ colour: swatch.value }) });
   const outside = tick("everything else", "everything but what is drawn", (on) => act.put({ outside: on }));
-  const backdrop = choice("Background", () => {}), whose = field("Taken from", backdrop.node);
+  const backdrop = choice("Background taken from", () => {}), whose = field("Taken from", backdrop.node);
   const apply = button("Apply to the object", () => act.edit({ region: { kind: "object" } }));
   const hint = h("span", { class: "cw-muted cw-fail-hint" });
   const undo = button("Undo", () => act.send({ kind: "undo" }), { title: "take the last change back (key u)" }), redo = button("Redo", () => act.send({ kind: "redo" }), { title: "key r" });

@@ -99,7 +99,7 @@ function pictureCard(one, act) {
   const words = one.right ? `${one.label}, rightly` : `${one.label} taken for ${one.predicted}`;
   return h("button", {
     type: "button", class: "cw-fail-card", "data-number": one.number, title: `${one.id}: ${words}, ${sharePercent(one.confidence)}`,
-    onclick: () => act.ask({ chosen: one.number }),
+    onclick: () => act.choose(one.number),
   }, one.thumb ? h("img", { src: one.thumb, alt: `picture ${one.id}` }) : h("span", { class: "cw-fail-blank" }, "cannot be read"),
   h("span", { class: "cw-fail-true" }, one.label), h("span", { class: "cw-fail-pred" }, one.right ? "right" : `→ ${one.predicted}`), h("span", { class: "cw-fail-sure" }, sharePercent(one.confidence)));
 }
