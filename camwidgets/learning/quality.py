@@ -181,7 +181,7 @@ def picture_miou(found: Iterable[np.ndarray], masks: Iterable[np.ndarray]) -> fl
 
 def resized(maps: np.ndarray | Tensor, size: tuple[int, ...], classes: int) -> np.ndarray:
     """Maps (C×h×w, finite) at the size (H, W): bilinear, align_corners=False; C×H×W float32."""
-    tensor = torch.as_tensor(maps).detach().cpu().float()
+    tensor = maps.detach().cpu().float() if isinstance(maps, Tensor) else torch.from_numpy(np.array(maps, np.float32))
     if tensor.ndim != 3 or len(tensor) != classes or not tensor.numel():
         raise ValueError(f"maps of {classes} classes (C×h×w) are needed; got an array of shape {tuple(tensor.shape)}")
     if not torch.isfinite(tensor).all():

@@ -1,0 +1,243 @@
+"""What `benchmarks learning` does for one seed: trainings, maps, labels, segmentation nets; each made only once."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import camwidgets
+from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.learning.accumulate import AttentionAccumulator
+from camwidgets.learning.drop import AttentionDrop
+from camwidgets.learning.labelled import Example, Labelled, open_labelled
+from camwidgets.learning.nets import AttentionNet
+from camwidgets.learning.oaa import IntegralObjective, OAAObjective
+from camwidgets.learning.objective import normalised
+from camwidgets.learning.pseudo import pseudo_labelled, pseudo_labels
+from camwidgets.learning.quality import Confusion, MapQuality
+from camwidgets.learning.run import Run, open_run
+from camwidgets.learning.segmenter import SegmentObjective, SmallLargeFOV, score
+from camwidgets.learning.training import train
+
+from .learning_maps import FUSED, SIZE, Both, accumulated, by_net, cam, integral, kept, layercam, regions
+
+STAGES, WIDTH, RATE = ((16,), (32,), (48, 48)), 32, 3e-3  # the first three stages of the network "toy"
+JUDGED = 200  # pictures: for thresholds, and for recall and noise per epoch
+GRID = tuple(round(0.05 * i, 2) for i in range(1, 17))
+TRUTH = "true masks (upper bound)"
+#: Kind of map → the file of its arrays.
+KINDS = {
+    "CAM": "cam", "OAA, mean": "mean", "OAA, max": "max", "OAA++": "drop", "OAA⁺": "integral",
+    "OAA+++": "integral_drop",
+    "LayerCAM, last stage": "layercam_1", f"LayerCAM, {FUSED} stages fused": f"layercam_{FUSED}",
+}  # fmt: skip
+Result = dict[str, float]
+
+
+def world(seed: int, n: int, objects: tuple[int, int] = (1, 3)) -> Labelled:
+    """Scenes in memory whose context says little about their objects."""
+    return open_labelled(ToyWorld(seed=seed, n=n, objects=objects, context_strength=0.2)).painted()
+
+
+def begun(seed: int, data: Labelled) -> AttentionNet:
+    """A net whose backbone computes what the first three stages of the network "toy" do, which knows single objects.
+
+    "toy" has no batch normalisation: those of the backbone are set so that on 128 pictures they change nothing, γ the
+    standard deviation of what comes in, β its mean and the convolution's bias.
+    """
+    torch.manual_seed(seed)
+    net = AttentionNet(len(data.classes), STAGES, WIDTH)
+    known = dict(camwidgets.load("toy").module.features.named_children())  # type: ignore[union-attr]
+    x = normalised(torch.stack([example.picture for example in data[:128]]))
+    with torch.no_grad():
+        for name, part in net.backbone.named_children():
+            if isinstance(part, nn.Conv2d):
+                part.weight.copy_(known[name].weight)
+                bias = known[name].bias
+            elif isinstance(part, nn.BatchNorm2d):
+                mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
+                part.running_mean.copy_(mean)  # type: ignore[union-attr]
+                part.running_var.copy_(variance)  # type: ignore[union-attr]
+                part.weight.copy_((variance + part.eps).sqrt())
+                part.bias.copy_(mean + bias)
+            x = part.eval()(x)
+    return net.train()
+
+
+def learn(net: nn.Module, data: Labelled, objective: Any, folder: Path, epochs: int, seed: int, **more: Any) -> Run:
+    """`train` as all trainings of this benchmark go."""
+    print(f"{folder}: {epochs} epochs", file=sys.stderr, flush=True)
+    return train(
+        net, data, objective, folder, epochs=epochs, rate=RATE, seed=seed, progress=None, device="cpu", **more
+    )  # fmt: skip
+
+
+class Stages:
+    """One seed in its folder.
+
+    Attributes:
+        data: the pictures that are trained on. judged: those of them that recall and noise per epoch, and the
+            thresholds of the other seeds, are measured on.
+    """
+
+    def __init__(self, folder: Path, seed: int, options: argparse.Namespace) -> None:
+        self.folder, self.seed, self.options = folder / f"seed_{seed}", seed, options
+        self.data = world(1000 + seed, options.pictures)
+        self.places = {id: place for place, id in enumerate(self.data.ids)}
+        self.judged = list(self.data.take(range(min(JUDGED, len(self.data)))))
+
+    # ------------------------------------------------------------------------------------------------ maps
+
+    def maps(self) -> dict[str, np.ndarray]:
+        """Kind → N×C×h×w, read from the disk piece by piece."""
+        for make in (self._oaa, self._drop, self._integral, self._layercam):
+            make()
+        return {kind: np.load(self._path(name), mmap_mode="r", allow_pickle=False) for kind, name in KINDS.items()}
+
+    def regions(self) -> np.ndarray:
+        """N×H×W: superpixels."""
+        return kept(self._path("regions"), lambda: regions(self.data))
+
+    def _oaa(self) -> None:
+        if self._has("cam", "mean", "max"):
+            return
+        with Both(self.folder / "accumulated", self.data) as both:
+            net = begun(self.seed, self.data)
+            measure = partial(self._measure, {"max": both, "mean": both.mean})
+            self._learn(net, OAAObjective(both), "oaa", measure=measure)
+            kept(self._path("max"), lambda: accumulated(both, self.data))
+            kept(self._path("mean"), lambda: accumulated(both.mean, self.data))
+        kept(self._path("cam"), lambda: by_net(net, self.data, cam))
+
+    def _drop(self) -> None:
+        if self._has("drop"):
+            return
+        with self._accumulator("dropped") as maps:
+            measure = partial(self._measure, {"drop": maps})
+            self._learn(begun(self.seed, self.data), OAAObjective(maps, AttentionDrop()), "oaa++", measure=measure)
+            kept(self._path("drop"), lambda: accumulated(maps, self.data))
+
+    def _integral(self) -> None:
+        for name, source in (("integral", "accumulated/max"), ("integral_drop", "dropped")):
+            if not self._has(name):
+                with self._accumulator(source) as maps:
+                    net = begun(self.seed, self.data)
+                    self._learn(net, IntegralObjective(maps), name)
+                made = by_net(net, self.data, integral)
+                kept(self._path(name), lambda made=made: made)  # type: ignore[misc]
+
+    def _layercam(self) -> None:
+        for stages in (1, FUSED):
+            if not self._has(f"layercam_{stages}"):
+                print(f"{self.folder}: LayerCAM, {stages} stages", file=sys.stderr, flush=True)
+                made = layercam(open_run(self.folder / "oaa").classifier(), self.data, stages)
+                kept(self._path(f"layercam_{stages}"), lambda made=made: made)  # type: ignore[misc]
+
+    def _learn(self, net: nn.Module, objective: Any, name: str, **more: Any) -> Run:
+        return learn(net, self.data, objective, self.folder / name, self.options.epochs, self.seed, **more)
+
+    def _accumulator(self, name: str) -> AttentionAccumulator:
+        return AttentionAccumulator(self.folder / name, self.data.ids, self.data.classes, SIZE)
+
+    def _measure(self, kinds: dict[str, AttentionAccumulator], net: nn.Module, epoch: int, _: Any) -> Result:
+        """Recall and noise of the cumulative maps, and of the net's own as they are now."""
+        now = by_net(net, self.data.take(range(len(self.judged))), cam)
+        whole = {"now": self._quality(self.judged, lambda example: now[self.places[example.id]])}
+        for name, maps in kinds.items():
+            whole[name] = self._quality(self.judged, lambda example, maps=maps: maps.maps(example.id))  # type: ignore[misc]
+        told = [(f"recall_{name}", recall) for name, (recall, _) in whole.items()]
+        return dict(told + [(f"noise_{name}", noise) for name, (_, noise) in whole.items()])
+
+    def _quality(self, examples: list[Example], maps_of: Callable[[Example], Any]) -> tuple[float, float]:
+        quality = MapQuality(self.data.classes)
+        for example in examples:
+            assert example.mask is not None
+            quality.add(maps_of(example), example.mask, np.flatnonzero(example.present).tolist())
+        return quality.whole
+
+    def _path(self, name: str) -> Path:
+        return self.folder / "maps" / f"{name}.npy"
+
+    def _has(self, *names: str) -> bool:
+        return all(self._path(name).is_file() for name in names)
+
+    # ------------------------------------------------------------------------------------------------ labels
+
+    def thresholds(self) -> dict[str, list[float]]:
+        """Kind → mIoU of the pseudo-labels of the judged pictures at each threshold of `GRID`."""
+
+        def scored() -> np.ndarray:
+            maps, areas = self.maps(), self.regions()
+            return np.array([[self._miou(maps[kind], areas, b, self.judged) for b in GRID] for kind in KINDS])
+
+        table = kept(self._path("thresholds"), scored)
+        return {kind: line.tolist() for kind, line in zip(KINDS, table, strict=True)}
+
+    def labels(self, kind: str, background: float) -> Result:
+        """Recall and noise of a kind's maps of all pictures, and mIoU of the labels made with that threshold."""
+
+        def measured() -> Result:
+            maps = np.load(self._path(KINDS[kind]), mmap_mode="r", allow_pickle=False)
+            recall, noise = self._quality(list(self.data), lambda example: maps[self.places[example.id]])
+            miou = self._miou(maps, self.regions(), background, list(self.data))
+            return {"background": background, "recall": recall, "noise": noise, "miou": miou}
+
+        return self._kept(f"{kind}, labels at {background:.2f}", measured)
+
+    def segmented(self, kind: str, background: float) -> Result:
+        """mIoU on the held-out world of a segmentation net trained on such labels, or on the true masks (`TRUTH`)."""
+
+        def measured() -> Result:
+            if kind == TRUTH:
+                return {"segmenter": self._segmenter("truth", self.data)}
+            maps, areas = np.load(self._path(KINDS[kind]), mmap_mode="r", allow_pickle=False), self.regions()
+            labelled = pseudo_labelled(
+                self.data, lambda example: maps[self.places[example.id]], background=background, conflict="largest",
+                superpixels=lambda example: areas[self.places[example.id]],
+            )  # fmt: skip
+            return {"segmenter": self._segmenter(f"{KINDS[kind]}_{background:.2f}", labelled.painted())}
+
+        return self._kept(f"{kind}, segmentation net at {background:.2f}", measured)
+
+    def _segmenter(self, name: str, labelled: Labelled) -> float:
+        torch.manual_seed(self.seed)
+        net = SmallLargeFOV(len(self.data.classes), width=self.options.segment_width)
+        learn(
+            net, labelled, SegmentObjective(), self.folder / f"segment_{name}", self.options.segment_epochs,
+            self.seed, watch=1,
+        )  # fmt: skip
+        return score(net, self._held_out).miou()
+
+    @cached_property
+    def _held_out(self) -> Labelled:
+        return world(2000 + self.seed, self.options.held_out)
+
+    def _miou(self, maps: np.ndarray, areas: np.ndarray, background: float, examples: list[Example]) -> float:
+        confusion = Confusion(self.data.classes)
+        for example in examples:
+            assert example.mask is not None
+            place = self.places[example.id]
+            found = pseudo_labels(
+                example.picture, maps[place], example.present, background, superpixels=areas[place], conflict="largest"
+            )
+            confusion.add(found, example.mask)
+        return confusion.miou()
+
+    def _kept(self, key: str, make: Callable[[], Result]) -> Result:
+        path = self.folder / "results.json"
+        known: dict[str, Result] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+        if key not in known:
+            known[key] = make()
+            path.with_suffix(".part").write_text(json.dumps(known, indent=1, ensure_ascii=False), "utf-8")
+            path.with_suffix(".part").replace(path)
+        print(f"seed {self.seed}: {key}: {known[key]}", file=sys.stderr, flush=True)
+        return known[key]
