@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .explanation import Explanation, explain
     from .investigate.adversarial import attack
     from .investigate.failures import failures
+    from .learning.run import open_run
+    from .learning.training import train
     from .maps import methods
     from .widgets import (
         AdversarialExplorer,
@@ -66,6 +68,8 @@ _HOMES = {
     "explain": "explanation",
     "attack": "investigate.adversarial",
     "failures": "investigate.failures",
+    "open_run": "learning.run",
+    "train": "learning.training",
     "methods": "maps",
     "AdversarialExplorer": "widgets",
     "Benchmark": "widgets",
@@ -77,7 +81,7 @@ _HOMES = {
 }
 _MODULES = (
     "samples", "maps", "figures", "classifiers", "evidence", "decomposition", "evaluation", "investigate", "widgets",
-    "datasets", "settings",
+    "datasets", "learning", "settings",
 )  # fmt: skip
 
 __all__ = [
@@ -110,11 +114,13 @@ __all__ = [
     "load",
     "measures",
     "methods",
+    "open_run",
     "parameter_randomisation",
     "record",
     "removal_curve",
     "samples",
     "surrogate",
+    "train",
     "wrap",
 ]
 

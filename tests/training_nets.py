@@ -104,4 +104,5 @@ def kill_after(steps: int) -> Any:
 if __name__ == "__main__":
     from camwidgets.learning.training import train
 
-    train(Tiny(7), world().painted(), Plain(), Path(sys.argv[1]), **arguments(progress=kill_after(int(sys.argv[2]))))
+    given = arguments(progress=kill_after(int(sys.argv[2])), workers=int(sys.argv[3]))
+    train(Tiny(7), world().painted(), Plain(), Path(sys.argv[1]), **given)

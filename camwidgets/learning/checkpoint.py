@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from .disk import locked
 from .files import replaced, write_arrays, write_json, write_table
 from .run import SCHEMA
 
@@ -39,17 +40,20 @@ class RunFolder:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))  # as it will come back
         for part in (folder, folder / "weights", folder / "watch"):
             part.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(folder / ".lock", timeout=0)
+        self._lock: FileLock | None = None
 
     def __enter__(self) -> RunFolder:
         try:
-            self._lock.acquire()
-        except Timeout:
-            raise ValueError(f"another training is writing to {str(self.folder)!r}; name a folder of its own") from None
+            self._lock = locked(self.folder)
+        except ValueError as error:
+            raise ValueError(
+                f"another training is writing to {str(self.folder)!r}: wait until it is over, or name another folder"
+            ) from error
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     # ---------------------------------------------------------------------------------------- the checkpoint
 
