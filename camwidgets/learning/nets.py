@@ -21,10 +21,12 @@ class AttentionNet(nn.Module):
     """A VGG-like net that ends in one map a class: p^c = σ(GAP(F^c)) ([000] (4.1), figure 4.4).
 
     3×3 convolutions with batch normalisation and ReLU, max-pooling between the stages; three further convolutions of
-    the same resolution (`further`); `class_conv`, 1×1, makes the maps F (C channels); their means are the logits. With
-    the default stages a map has an eighth of the picture's side (96×96 → 12×12). 0.4 million parameters. One position of
-    such a map sees all of a small picture, and where objects are small their maps spread; three stages, ((16,), (32,),
-    (48, 48)), give maps of a quarter of the side, each position of which sees 50 pixels.
+    the same resolution (`further`); `class_conv`, 1×1, makes the maps F (C channels); their means are the logits. 0.4
+    million parameters.
+
+    With the default stages a map has an eighth of the picture's side (96×96 → 12×12), and one position of it sees 110
+    pixels: maps of small objects spread. Three stages, ((16,), (32,), (48, 48)), give maps of a quarter of the side,
+    each position of which sees 50 pixels.
 
     Args:
         classes: number of maps and logits.
