@@ -21,6 +21,7 @@ import camwidgets
 from camwidgets import AdversarialExplorer
 from camwidgets.figures.tree_diff import SIGNS, colour_of
 from camwidgets.investigate import open_bundle, rival, sweep
+from camwidgets.widgets import adversarial_pace
 from camwidgets.widgets.adversarial_traits import spread
 from camwidgets.widgets.adversarial_words import check_size
 from tests.explorer_nets import LABELS, Gate, photo, small, small_module
@@ -462,18 +463,13 @@ def test_a_second_run_takes_the_place_of_the_first(gated: tuple[Gate, Adversaria
     assert [one["eps"] for one in made._sweep["frames"]] == [0.0, 0.05]
 
 
-def test_progress_grows_and_names_what_is_done() -> None:
+def test_progress_grows_and_names_what_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
     made = AdversarialExplorer(small(), photo(1), **QUICK).wait()
     heard: list[dict[str, Any]] = []
     made.observe(lambda change: heard.append(change.new), "_progress")
     try:
-        from camwidgets.widgets import adversarial_work
-
-        often, adversarial_work.OFTEN = adversarial_work.OFTEN, 0.0
-        try:
-            made.run().wait()
-        finally:
-            adversarial_work.OFTEN = often
+        monkeypatch.setattr(adversarial_pace, "OFTEN", 0.0)
+        made.run().wait()
         shares = [one["share"] for one in heard if one["state"] == "running"]
         assert shares == sorted(shares)
         assert len(shares) > 10

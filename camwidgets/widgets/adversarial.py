@@ -19,8 +19,9 @@ from ..investigate.rival import Rival
 from ..investigate.sweep import Sweep
 from . import adversarial_export, assets
 from .adversarial_code import sweep_code
+from .adversarial_pace import Pace, own_attacks
 from .adversarial_traits import SETTINGS, VIEW
-from .adversarial_work import AdversarialWork, Pace
+from .adversarial_work import AdversarialWork
 from .scene import palettes
 from .sources import Networks, Pictures
 from .subject import given, offer
@@ -80,7 +81,7 @@ class AdversarialExplorer(AdversarialWork):
         listed = None if pictures is None else offered.add_many(pictures)
         offered.add_samples()
         known = Networks([*given(classifier, "AdversarialExplorer"), *(classifiers or ())])
-        own = _own(attacks, attack)
+        own = own_attacks(attacks, attack)
         super().__init__(offered, known, own, **palettes())
         self._attacks = [{"value": name, "text": NAMES.get(name, name)} for name in (*METHODS, *own)]
         self._pictures, self._networks = offered.options(), known.options()
@@ -287,22 +288,3 @@ class AdversarialExplorer(AdversarialWork):
         finally:
             self._status = {"state": "idle"}
         self.send({"kind": "file", "name": adversarial_export.file_name(self, ending), "type": kind}, [data])
-
-
-def _own(attacks: Mapping[str, Callable[..., Any]] | None, attack: Any) -> dict[str, Callable[..., Any]]:
-    """Attacks of one's own, by name; the one that was given to begin with is the last."""
-    found: dict[str, Callable[..., Any]] = {}
-    for name, function in (attacks or {}).items():
-        if name in METHODS:
-            raise ValueError(f"{name!r} is the name of an attack that is there already; give yours another")
-        if not callable(function):
-            raise TypeError(f"the attack {name!r} is a function (model, x, y) → x'; got {type(function).__name__}")
-        found[str(name)] = function
-    if isinstance(attack, str):
-        return found
-    if not callable(attack):
-        raise TypeError(f"attack is 'pgd', 'fgsm' or a function (model, x, y) → x'; got {type(attack).__name__}")
-    name = getattr(attack, "__name__", type(attack).__name__).replace("<lambda>", "my attack")
-    while name in found or name in METHODS:
-        name += "′"
-    return {**found, name: attack}

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-import threading
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -16,83 +12,13 @@ from ..decomposition.tree import decompose
 from ..errors import choose
 from ..investigate.rival import rival
 from ..investigate.sweep import Sweep, sweep
+from .adversarial_pace import Asked, Pace, told
 from .adversarial_traits import SETTINGS, AdversarialTraits
 from .adversarial_words import Shown, check_size, diffs_of, rows_of, sweep_bytes, sweep_words
 from .comparison_work import Ask, Ground, new_ground
 from .sources import Networks, Pictures
 from .subject import BadValue, failure, offer, sentence
 from .worker import Superseded, Ticket, Worker
-
-OFTEN = 0.1  # seconds between two words on how far it is
-OTHER = 8  # passes at each ε beside the attack's own: evidence, tree, prediction
-AFTER = 5  # passes at each ε for what is followed afterwards
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What is to be attacked and how: plain values by the names of `SETTINGS`; `download`: weights may be fetched."""
-
-    settings: dict[str, Any]
-    download: bool = False
-
-    def __getattr__(self, name: str) -> Any:
-        if name in SETTINGS:
-            return self.settings[name]
-        raise AttributeError(name)
-
-    @property
-    def subject(self) -> Ask:
-        """The picture and the network; the top class."""
-        return Ask(self.picture, self.network, None)
-
-
-class Pace:
-    """How far a sweep is, and how long it may still take; ends it at the next pass once `stop` is set."""
-
-    def __init__(self, count: int, passes: int, tell: Callable[[dict[str, Any]], None]) -> None:
-        self.stop = threading.Event()
-        self._count, self._passes, self._tell = count, passes, tell
-        self._each, self._began, self._said = passes + OTHER, time.monotonic(), 0.0
-        self._total = count * (self._each + AFTER)
-        self._done, self._now = 0.0, 0
-        self.text = "opening network and picture …"
-
-    def watch(self) -> None:
-        """One pass of the attack is about to begin."""
-        self.check()
-        self._now = min(self._now + 1, self._passes)
-        self.say()
-
-    def attacked(self, done: int, total: int) -> None:
-        """Another ε is ready."""
-        self._done, self._now = done * self._each, 0
-        self.text = f"attacking: ε {done + 1} of {total}" if done < total else "following the wrong class …"
-        self.check()
-        self.say()
-
-    def followed(self, done: int, total: int) -> None:
-        """Another ε was looked at from the wrong class."""
-        self._done, self._now = total * self._each + done * AFTER, 0
-        self.text = f"following the wrong class: ε {done} of {total}"
-        self.check()
-        self.say()
-
-    def check(self) -> None:
-        if self.stop.is_set():
-            raise Superseded
-
-    def say(self) -> None:
-        now = time.monotonic()
-        if now - self._said >= OFTEN:
-            self._said = now
-            self._tell(self.words("running"))
-
-    def words(self, state: str) -> dict[str, Any]:
-        """For the front end: share done, seconds so far and still to come."""
-        spent = time.monotonic() - self._began
-        share = 1.0 if state == "done" else min(1.0, (self._done + self._now) / self._total)
-        left = spent / share * (1 - share) if share > 0.02 else None
-        return {"state": state, "share": share, "seconds": spent, "left": left, "text": self.text}
 
 
 class AdversarialWork(AdversarialTraits):
@@ -299,19 +225,3 @@ def followed(found: Sweep, progress: Callable[[int, int], None] | None = None) -
     for stage, k in rows:
         channels.setdefault(stage, []).append(k)
     return Shown(found, rival(found, channels=channels, progress=progress), diffs, rows)
-
-
-def told(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose errors name it; its parameters stay visible."""
-
-    @functools.wraps(function)
-    def attacked(*args: Any, **options: Any) -> Any:
-        try:
-            return function(*args, **options)
-        except Superseded:
-            raise
-        except Exception as error:
-            raise RuntimeError(f"the attack {name} raised {type(error).__name__}: {error}") from error
-
-    attacked.__name__ = name
-    return attacked
