@@ -29,7 +29,9 @@ from camwidgets.evaluation.work import work
 from camwidgets.maps import Passes
 
 BY_NAME = {measure.name: measure for measure in MEASURES}
-NETWORK_TESTS = {"confidence": {}, "occlusion": {"threshold": 0.5}, "insertion-deletion": {"steps": 3}}
+NETWORK_TESTS: dict[str, dict[str, Any]] = {
+    "confidence": {}, "occlusion": {"threshold": 0.5}, "insertion-deletion": {"steps": 3},
+}  # fmt: skip
 METHODS = ("layercam", "gradcam", "gradcam++")
 
 
@@ -83,17 +85,18 @@ def test_the_numbers_are_those_of_the_network_as_it_is(make: Any, world: Items) 
 
 def test_one_batch_serves_all_methods() -> None:
     """Three methods and two single tests: two passes for the evidence and the noise, then six pictures at once."""
-    classifier = normed()
+    net = Normed().eval()
+    classifier = camwidgets.wrap(net, input_size=96)
     world = camwidgets.datasets.open_dataset(ToyWorld(seed=5, n=1))
     assert classifier.stages
     plan = make_plan(classifier, METHODS, ["confidence", "occlusion"], target="predicted", batch=6)
     counted: list[int] = []
     copies = Copies(classifier)
     copies.quick().module.register_forward_pre_hook(lambda _, inputs: counted.append(len(inputs[0])))
-    classifier.module.seen.clear()
+    net.seen.clear()
     picture = work(classifier, world[0], plan, lambda keys: {}, copies)
     assert len(picture.outcomes) == 6
-    assert classifier.module.seen == [1]  # the evidence alone
+    assert net.seen == [1]  # the evidence alone
     assert counted == [6]
 
 
@@ -113,15 +116,16 @@ def test_what_cannot_be_copied_faithfully_is_asked_itself() -> None:
     assert quick(noisy) is noisy  # no two passes agree
     assert quick(batchless) is batchless
     uncopied = normed()
-    uncopied.module.lock = threading.Lock()  # deepcopy refuses it
+    uncopied.module.__dict__["guard"] = threading.Lock()  # deepcopy refuses it
     assert quick(uncopied) is uncopied
 
 
 def test_another_network_is_not_replaced() -> None:
     """Tests that run a randomised copy by the same passes get that copy's answers."""
-    classifier, other = normed(), normed()
+    classifier, net = normed(), Normed().eval()
     with torch.no_grad():
-        other.module.linear.bias += 1
+        net.linear.bias += 1
+    other = camwidgets.wrap(net, input_size=96)
     asks = Answers(network=classifier, quick=lambda: quick(classifier))
     x = torch.rand(1, 3, 96, 96)
     given = asks.map(other, lambda a, b: x[a:b], 1) - asks.map(classifier, lambda a, b: x[a:b], 1)

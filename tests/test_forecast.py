@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +43,27 @@ def test_passes_are_counted_exactly(toy: camwidgets.Classifier) -> None:
     assert found.forward["test: insertion-deletion"] == 4 * 2 * 4
     assert found.forward["test: confidence"] == 4
     assert "test: energy" in found.seconds
-    assert found.forward.get("test: energy", 0) == 0
+    assert not found.forward.get("test: energy")
     report = camwidgets.evaluate(toy, WORLD, ["scorecam"], ["energy"], progress=False)
     assert 1 <= found.forward["map: Score-CAM"] <= max(row["forward"] for row in report.rows)
-    assert found.forward.get("map: LayerCAM", 0) == found.forward.get("map: centre", 0) == 0
-    assert found.passes == (sum(found.forward.values()), 1)
+    assert not found.forward.get("map: LayerCAM")
+    assert not found.forward.get("map: centre")
+    assert found.passes == (sum(found.forward.values()), 1.0)
     assert all(seconds >= 0 for seconds in found.seconds.values())
     assert not any(found.failed.values())
+
+
+def test_every_part_is_timed_once(toy: camwidgets.Classifier) -> None:
+    """By a clock that is one second on whenever it is asked: a part begun and ended once takes one."""
+    ticks = itertools.count()
+    found = forecast(
+        toy, WORLD, ["gradcam", "centre"], ["energy", "occlusion"], trial=2, timer=lambda: float(next(ticks))
+    )
+    assert found.seconds == {
+        OPENING: 1, SHARED: 1, "map: Grad-CAM": 1, "map: centre": 1, "test: energy": 2, "test: occlusion": 1 + 2,
+        WRITING: 1,
+    }  # fmt: skip
+    assert found.pass_seconds == pytest.approx(1 / 32)  # two batches of sixteen
 
 
 def test_hours_by_hand() -> None:

@@ -6,9 +6,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from .results import Picture, Results
 from .runner import checked
 from .trial import FAILURES, Trial, answered, judged
 from .view import seen
-from .work import asked_class, keys_of, look, tried
+from .work import asked_class, keys_of, look, shares, tried
 
 BACKWARD = 2.0  # forward passes that a backward pass costs, where nothing better is known
+Timer = Callable[[], float]
 OPENING, WRITING, SHARED = "opening pictures", "writing outcomes", "the pass that gradient maps share"
 
 
@@ -134,13 +135,15 @@ def forecast(
     fit: str | None = "squash",
     seed: int = 0,
     batch: int | None = None,
+    timer: Timer = time.perf_counter,
 ) -> Forecast:
     """What would this evaluation take? A few of its pictures are evaluated, part by part, by the clock.
 
     Args:
         classifier, dataset, methods, tests, target, fit, seed, batch: as for `evaluate`. pictures: so many are planned;
             None = those of the data set. trial: so many are timed, drawn by chance, after one more that warms up.
-        workers: processes that will share the work.
+        workers: processes that will share the work. timer: seconds so far; `time.process_time` leaves out what others
+            do on a busy machine (on a CPU, with one thread).
     Raises:
         ValueError, TypeError: as `evaluate`; or none of the trial's pictures can be used.
 
@@ -158,7 +161,7 @@ def forecast(
     items = checked(classifier, _items(dataset), plan)
     if pictures is not None:
         check_integer("pictures", pictures, 1)
-    clock, used, copies = _Clock(), 0, Copies(classifier)
+    clock, used, copies = _Clock(timer), 0, Copies(classifier)
     with tempfile.TemporaryDirectory() as folder, Results(Path(folder) / "trial.sqlite") as kept:
         run = kept.start({"trial": trial})
         for i, item in enumerate(items.limit(trial + 1, seed)):
@@ -170,20 +173,21 @@ def forecast(
                 kept.add(run, made)
             used += 1
             if i == 0 and len(items) > 1:  # the first one finds stages, folds BatchNorm, fetches memory
-                clock, used = _Clock(), 0
+                clock, used = _Clock(timer), 0
     if not used:
         raise ValueError(f"none of the pictures tried out of {items.name} can be used")
     return Forecast(
         pictures or len(items), used, workers, _per(used, clock.seconds), _per(used, clock.forward),
         _per(used, clock.backward), dict(clock.failed), len(plan.specs), len(plan.measures), str(classifier.device),
-        torch.get_num_threads(), _resident(), _one_pass(classifier, plan, copies), classifier.name,
+        torch.get_num_threads(), _resident(), _one_pass(classifier, plan, copies, timer), classifier.name,
     )  # fmt: skip
 
 
 class _Clock:
     """Seconds and passes by part of the work."""
 
-    def __init__(self) -> None:
+    def __init__(self, timer: Timer) -> None:
+        self.timer = timer
         self.seconds: Counter[str] = Counter()
         self.forward: Counter[str] = Counter()
         self.backward: Counter[str] = Counter()
@@ -191,11 +195,11 @@ class _Clock:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
+        start = self.timer()
         try:
             yield
         finally:
-            self.seconds[name] += time.perf_counter() - start  # type: ignore[assignment]
+            self.seconds[name] += self.timer() - start  # type: ignore[assignment]
 
 
 def _timed(classifier: Classifier, item: Item, plan: Plan, copies: Copies, clock: _Clock) -> Picture:
@@ -212,21 +216,20 @@ def _timed(classifier: Classifier, item: Item, plan: Plan, copies: Copies, clock
         about = label, copies, partial(Passes, plan.batch)
         with clock.part(SHARED):
             subject, shared = look(classifier, plan, view.x, asked, boxes, mask, about, stack)
+            if any(map(shares, plan.specs)):
+                shared.evidence(subject.target)
         clock.forward[SHARED] += 1
+        clock.backward[SHARED] += any(map(shares, plan.specs))
         for spec in plan.specs:
             tests = [(measure, given, keys[spec.title, measure.name]) for measure, given in plan.tests]
-            before, name = shared.seconds, f"map: {spec.title}"
+            name = f"map: {spec.title}"
             try:
                 with clock.part(name):
                     trials.append(tried(classifier, plan, subject, spec, shared, tests))
             except FAILURES:
                 clock.failed[name] += 1
                 continue
-            late = shared.seconds - before  # the backward pass that the first of the gradient family asks for
-            clock.seconds[name] -= late  # type: ignore[assignment]
-            clock.seconds[SHARED] += late  # type: ignore[assignment]
-            clock.backward[SHARED] += int(late > 0)
-            if not trials[-1].shared:
+            if not shares(spec):
                 clock.forward[name] += trials[-1].cost[1]
                 clock.backward[name] += trials[-1].cost[2]
         outcomes += _tests_timed(plan, trials, clock)
@@ -236,9 +239,9 @@ def _timed(classifier: Classifier, item: Item, plan: Plan, copies: Copies, clock
 def _tests_timed(plan: Plan, trials: list[Trial], clock: _Clock) -> list[Any]:
     """Tests that show one picture each are timed together, as they are run, and share their time alike."""
     single = [measure.name for measure, _ in plan.tests if isinstance(measure.function, Single)]
-    start = time.perf_counter()
+    start = clock.timer()
     found = answered(trials)
-    spent = time.perf_counter() - start
+    spent = clock.timer() - start
     outcomes = []
     for name in single:
         clock.seconds[f"test: {name}"] += spent / len(single)  # type: ignore[assignment]
@@ -247,14 +250,14 @@ def _tests_timed(plan: Plan, trials: list[Trial], clock: _Clock) -> list[Any]:
         for test in trial.tests:
             part, before = f"test: {test[0].name}", trial.case.passes.counts.forward
             with clock.part(part):
-                outcomes += judged(Trial(trial.title, trial.case, trial.cost, [test], trial.shared), found)
+                outcomes += judged(replace(trial, tests=[test]), found)
             if test[2] not in found:
                 clock.forward[part] += trial.case.passes.counts.forward - before
             clock.failed[part] += outcomes[-1].error is not None
     return outcomes
 
 
-def _one_pass(classifier: Classifier, plan: Plan, copies: Copies) -> float:
+def _one_pass(classifier: Classifier, plan: Plan, copies: Copies, timer: Timer) -> float:
     """Seconds of a forward pass of one picture, in batches as tests run them; the better of two."""
     runs = any(find_measure(name).passes for name, _ in plan.measures)
     network = copies.quick() if runs else classifier
@@ -262,9 +265,9 @@ def _one_pass(classifier: Classifier, plan: Plan, copies: Copies) -> float:
     passes, found = Passes(plan.batch), []
     n = 2 * passes.fitting(network, x)
     for _ in range(2):
-        start = time.perf_counter()
+        start = timer()
         passes.map(network, lambda a, b: x.expand(b - a, -1, -1, -1), n)
-        found.append((time.perf_counter() - start) / n)
+        found.append((timer() - start) / n)
     return min(found)
 
 

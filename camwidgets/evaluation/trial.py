@@ -15,16 +15,12 @@ Test = tuple[Measure, dict[str, Any], str]  # with its parameters, and the key o
 
 @dataclass(frozen=True)
 class Trial:
-    """One method's map of one picture, and the tests it is to go through.
-
-    cost: seconds, passes forward, backward. shared: whether the map is arithmetic on the pass that many share.
-    """
+    """One method's map of one picture, and the tests it is to go through. cost: seconds, passes forward, backward."""
 
     title: str
     case: Case
     cost: tuple[float, int, int]
     tests: list[Test]
-    shared: bool = False
 
 
 def answered(trials: list[Trial]) -> dict[str, Values]:

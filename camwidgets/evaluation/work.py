@@ -208,13 +208,13 @@ def tried(
     clock, before, passes = time.perf_counter(), shared.seconds, subject.passes()
     values = _map(classifier, plan, subject, spec, shared, passes)
     own = time.perf_counter() - clock - (shared.seconds - before)
-    cost = own + (shared.seconds if _shares(spec) else 0.0), passes.counts.forward, passes.counts.backward
+    cost = own + (shared.seconds if shares(spec) else 0.0), passes.counts.forward, passes.counts.backward
     asks = Answers(plan.batch, progress=passes.progress, network=classifier, quick=subject.copies.quick)
     case = Case(
         classifier, subject.x, subject.target, values, subject.logits, subject.boxes, subject.mask, asks,
         subject.label, partial(_by, plan, subject, spec), subject.copies,
     )  # fmt: skip
-    return Trial(spec.title, case, cost, tests, _shares(spec))
+    return Trial(spec.title, case, cost, tests)
 
 
 def _by(plan: Plan, subject: Subject, spec: Spec, other: Classifier) -> np.ndarray:
@@ -222,7 +222,7 @@ def _by(plan: Plan, subject: Subject, spec: Spec, other: Classifier) -> np.ndarr
     passes = subject.passes()
     passes.report(0, 1)
     with ExitStack() as stack:
-        shared = stack.enter_context(Shared(other, subject.x, _taps([spec]))) if _shares(spec) else None
+        shared = stack.enter_context(Shared(other, subject.x, _taps([spec]))) if shares(spec) else None
         return _map(other, plan, subject, spec, shared, passes)
 
 
@@ -234,7 +234,7 @@ def _map(
     if spec.baseline:
         return BASELINES[spec.name](size, plan.seed)
     method, options = spec.method, dict(spec.options)
-    if shared is not None and _shares(spec):
+    if shared is not None and shares(spec):
         passes.counts.forward, passes.counts.backward = 1, 1
         given = {name: options[name] for name in ("gamma", "scale", "reduce", "preset") if name in options}
         fusion = make_plan(**given)
@@ -247,7 +247,7 @@ def _map(
     return made.map
 
 
-def _shares(spec: Spec) -> bool:
+def shares(spec: Spec) -> bool:
     """Whether the method is arithmetic on the shared passes."""
     return not spec.baseline and not spec.options["enhance"] and spec.method.kind == "evidence"
 
