@@ -1,4 +1,4 @@
-"""Run folders written by hand for the playback's tests: maps that wander, what was gathered of them, what was dropped."""
+"""Run folders written by hand for the playback's tests: maps that wander, gathered ones, what was dropped."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def write_epoch(folder: Path, epoch: int, n: int = 3, side: int = SIDE, seed: in
     save_file(net_of(epoch + 10 * seed).state_dict(), folder / "weights" / f"epoch_{epoch:03d}.safetensors")
     maps = {name: array.astype(np.float16) for name, array in maps_of(epoch, n, side, seed).items()}
     write_arrays(folder / "watch" / f"epoch_{epoch:03d}.npz", maps)
-    rows = [{"epoch": e, "seconds": 2.0 * e, "total": 1.0 / (e + seed), "recall": 0.1 * e, "noise": 0.05 * e + 0.02 * seed}
+    rows = [{"epoch": e, "seconds": 2.0 * e, "total": 1.0 / (e + seed), "recall": 0.1 * e,
+             "noise": 0.05 * e + 0.02 * seed}
             for e in range(1, epoch + 1)]  # fmt: skip
     if rows:
         write_table(folder / "metrics.csv", rows)

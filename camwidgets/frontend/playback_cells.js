@@ -4,12 +4,12 @@ import { frame, readPointer } from "./picture.js";
 import { drawBlend } from "./painting.js";
 import { blanked } from "./playback_reel.js";
 
-export const TITLES = { picture: "Picture", current: "Current map", cumulative: "Cumulative map", dropped: "What was dropped" };
+export const TITLES = { picture: "Picture", current: "Current map", cumulative: "Cumulative map", dropped: "Dropped" };
 export const titleOf = (name) => TITLES[name] || name;
 
 const WORDS = {
   picture: "as the network is given it", current: "what the network answers to at this epoch",
-  cumulative: "the maps of all epochs so far, gathered", dropped: "blanked (striped) at the next epoch, where the map was strong",
+  cumulative: "the maps of all epochs so far, gathered", dropped: "striped: what would be blanked at the next pass, for the map was strong there",
 };
 
 /** act: {size(), point(), moved(point)} */
@@ -53,7 +53,7 @@ function cell(name, act) {
       if (name === "picture") return ground.id;
       const when = shot.epoch === epoch ? "" : ` · epoch ${shot.epoch}, its last`;
       if (name === "dropped") return (gone > 0 ? `${percent(gone, gone < 0.1 ? 1 : 0)} blanked` : "nothing blanked") + when;
-      if (film.most(shot.at, place) <= 0) return `empty: nothing speaks for ${label}${when}`;
+      if (film.most(shot.at, place) <= 0) return (name === "cumulative" ? "nothing gathered yet" : `empty: nothing speaks for ${label}`) + when;
       const inside = film.inside[shot.at][place];
       const where = inside === null ? `at most ${film.most(shot.at, place).toFixed(2)}` : `${percent(inside)} of it on ${label}`;
       return where + when;

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import traitlets as t
-from PIL import Image
 from torch import nn
 
 from ..decomposition.diff import TreeDiff
@@ -18,8 +17,8 @@ from . import assets
 from .playback_page import FILES, file_name, page
 from .playback_traits import LOOK, OPTIONS, VIEW
 from .playback_tree import Sides
-from .playback_work import PlaybackWork, layer_of
 from .playback_words import playback_code, usual_curves
+from .playback_work import PlaybackWork, layer_of
 from .subject import BadValue
 
 
@@ -58,7 +57,12 @@ class Playback(PlaybackWork):
     _css = assets.css() + assets.part("playback.css")
 
     def __init__(
-        self, run: Run | str | Path, other: Run | str | Path | None = None, *, module: nn.Module | None = None, **options: Any
+        self,
+        run: Run | str | Path,
+        other: Run | str | Path | None = None,
+        *,
+        module: nn.Module | None = None,
+        **options: Any,
     ) -> None:
         for name in options:
             if name not in OPTIONS:
@@ -138,7 +142,7 @@ class Playback(PlaybackWork):
         return self
 
     def wait(self, timeout: float = 600) -> Playback:
-        """Block until nothing is read or grown any more; returns self. Raises `TimeoutError` after `timeout` seconds."""
+        """Block until nothing is read or grown any more; returns self. `TimeoutError` after `timeout` seconds."""
         end = time.monotonic() + timeout
         for worker in (self._reading, self._growing):
             if not worker.wait(max(0.0, end - time.monotonic())):
@@ -181,14 +185,17 @@ class Playback(PlaybackWork):
         self._watch(change.new)
 
     def _settle(self, last: bool) -> None:
-        """What was not chosen, or is not there any more, is chosen: the last epoch, the first picture, its first class."""
+        """Choose what was not chosen, or is not there any more: the last epoch, the first picture, its first class."""
         given, self._options = self._options, {} if self._runs else self._options
         if not self._runs:
             return
         epochs, ids = self._epochs, [one["id"] for one in self._pictures]
         if not self._defaults:
-            self._defaults = LOOK | {"layers": self._known("layers"), "curves": usual_curves(self._runs)}
-            given = {"layers": self._defaults["layers"], "since": (self._weights or [0])[0], **given}
+            given = {"since": (self._weights or [0])[0], **given}
+        fresh = [name for name in self._known("layers") if name not in self._defaults.get("layers", [])]
+        if fresh:  # also those that begin with a later epoch
+            given = {"layers": [*self.layers, *fresh], **given}
+        self._defaults = LOOK | {"layers": self._known("layers"), "curves": usual_curves(self._runs)}
         if not self.curves:
             given = {"curves": usual_curves(self._runs), **given}
         with self.hold_trait_notifications():
@@ -207,8 +214,16 @@ class Playback(PlaybackWork):
             self.epoch = _last(self._epochs, self.epoch)
 
     def _code(self) -> str:
-        usual = {**self._defaults, "blend": "even", "speed": 4.0, "against": "since", "since": (self._weights or [0])[0]}
-        chosen = {n: getattr(self, n) for n in VIEW if n in ("epoch", "picture", "label") or getattr(self, n) != usual.get(n)}
+        usual = {
+            **self._defaults,
+            "blend": "even",
+            "speed": 4.0,
+            "against": "since",
+            "since": (self._weights or [0])[0],
+        }
+        chosen = {
+            n: getattr(self, n) for n in VIEW if n in ("epoch", "picture", "label") or getattr(self, n) != usual.get(n)
+        }
         return playback_code([str(folder) for folder in self._folders()], chosen)
 
     # ------------------------------------------------------------------ trees
@@ -227,7 +242,9 @@ class Playback(PlaybackWork):
         else:
             runs, epochs = (run, run), (self.since, _last(run.epochs, self.epoch))
             if epochs[0] == epochs[1]:
-                raise ValueError(f"epoch {self.epoch} would be compared with itself; choose another one to compare with")
+                raise ValueError(
+                    f"epoch {self.epoch} would be compared with itself; choose another one to compare with"
+                )
         return Sides(runs, epochs, self.picture, self.label, self._key(), dark, self._module)
 
     # ------------------------------------------------------------------ messages from the front end

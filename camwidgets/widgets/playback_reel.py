@@ -1,4 +1,4 @@
-"""The maps of watched pictures over the epochs of a run, as the browser gets them: bytes, bounded, and where they lie."""
+"""The maps of watched pictures over a run's epochs as the browser gets them: bytes, bounded, and where they lie."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Bytes = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Still:
-    """The maps of one picture after one epoch, by layer: P×h×w uint8, P classes; times scale / 255 = the run's values."""
+    """The maps of one picture after one epoch, by layer: P×h×w uint8, P classes; times scale / 255 = as in the run."""
 
     maps: dict[str, Bytes]
     scale: dict[str, float]
@@ -92,7 +92,7 @@ class Reel:
         for epoch in reversed(self.run.epochs):
             try:
                 return sum(array.shape[2] * array.shape[3] for array in self.run.stack(epoch).values())
-            except ValueError:
+            except (ValueError, OSError):
                 continue
         return 0
 
@@ -115,7 +115,9 @@ class Reel:
         """Read what is not held yet of these pictures, and let go of all others. told: epochs done, of how many."""
         wanted = self.epochs(ids)
         self._kept = {
-            epoch: {id: stills[id] for id in ids if id in stills} for epoch, stills in self._kept.items() if epoch in wanted
+            epoch: {id: stills[id] for id in ids if id in stills}
+            for epoch, stills in self._kept.items()
+            if epoch in wanted
         }
         for at, epoch in enumerate(wanted):
             told(at, len(wanted))
@@ -124,7 +126,7 @@ class Reel:
                 continue
             try:
                 stack = self.run.stack(epoch)
-            except ValueError as error:
+            except (ValueError, OSError) as error:
                 self.damaged[epoch] = str(error)
                 continue
             held.update({id: still_of(stack, self.run, id) for id in ids})

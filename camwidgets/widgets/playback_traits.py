@@ -36,7 +36,8 @@ class PlaybackTraits(AnyWidget):
     "picture", "current", "cumulative", "dropped" … what the run kept), `outline` of the true mask, `opacity` (0 … 1),
     `blend`, `colormap`, `scale` ("fixed": one for all epochs; "own": each map by its maximum), `curves` (columns
     of the table of metrics). `speed`: epochs a second while it plays. The tree: `since` (the epoch before), `against`
-    ("since", or "other": the other run at the same epoch). `follow`: look for new epochs each second. Read only: `code`.
+    ("since", or "other": the other run at the same epoch). `follow`: look for new epochs, each second. Read only:
+    `code`.
     """
 
     epoch = t.Int(0).tag(sync=True)

@@ -25,7 +25,7 @@ Tell = Callable[[str, float], None]  # what is done, share of all; raises Supers
 
 @dataclass(frozen=True)
 class Sides:
-    """What is compared: two (run, epoch), one picture, one class. key: of the view that asked; dark: the page's theme."""
+    """What is compared: two (run, epoch), a picture, a class. key: of the view that asked; dark: the page's theme."""
 
     runs: tuple[Run, Run]
     epochs: tuple[int, int]

@@ -38,7 +38,7 @@ def layers_of(run: Run) -> list[str]:
     for epoch in reversed(run.epochs):
         try:
             return sorted(run.stack(epoch), key=layer_rank)
-        except ValueError:
+        except (ValueError, OSError):
             continue
     return []
 

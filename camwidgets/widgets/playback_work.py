@@ -24,7 +24,7 @@ EVERY = 1.0  # seconds between two looks at a folder that is followed
 
 
 class PlaybackWork(PlaybackTraits):
-    """The part of `Playback` between the traits and the run folders: threads of its own, each made when it is needed."""
+    """The part of `Playback` between the traits and the run folders: threads of its own, made when they are needed."""
 
     def __init__(self, sources: Sequence[Run | Path], module: nn.Module | None, **traits: Any) -> None:
         self._sources, self._module = list(sources), module
@@ -39,7 +39,7 @@ class PlaybackWork(PlaybackTraits):
     # ------------------------------------------------------------------ the folders
 
     def _open_all(self) -> list[Run]:
-        """The runs as they are now; raises what `open_run` raises, and ValueError for two that cannot stand together."""
+        """The runs as they are now; raises what `open_run` raises, and ValueError for two that do not go together."""
         runs = [one if isinstance(one, Run) else open_run(one) for one in self._sources]
         if len(runs) == 2:
             _check_pair(*runs)
@@ -63,13 +63,14 @@ class PlaybackWork(PlaybackTraits):
     def _say_runs(self) -> None:
         """Words on all runs, and the epochs that can be chosen."""
         with self._lock:
-            ids, found, epochs = list(self._wanted()), [], set[int]()
+            ids = list(self._wanted()) if self._ids() else []
+            found, epochs = [], set[int]()
             for i, reel in enumerate(self._reel_of):
                 shown = reel.epochs(ids)
-                epochs |= {epoch for epoch in shown if epoch not in reel.damaged}
+                epochs |= {epoch for epoch in shown if ids and epoch not in reel.damaged}
                 found.append(run_words(reel.run, reel.damaged, shown, len(getattr(self, f"_maps{i}"))))
             self._runs, self._epochs = found, sorted(epochs)
-            self._weights = _weights(self._reel_of[0].run) if self._reel_of else []
+            self._weights = self._reel_of[0].run.epochs if self._reel_of else []
             self._note = self._common_words()
 
     def _ids(self) -> list[str]:
@@ -83,7 +84,9 @@ class PlaybackWork(PlaybackTraits):
         left = [len(reel.run.watched) - len(self._ids()) for reel in self._reel_of]
         if not any(left):
             return ""
-        return f"Shown are the pictures that both runs watched; {left[0]} of the first and {left[1]} of the other are not."
+        return (
+            f"Shown are the pictures that both runs watched; {left[0]} of the first and {left[1]} of the other are not."
+        )
 
     def _wanted(self) -> tuple[str, ...]:
         """The pictures whose maps are read: all, or the one that is shown where all would be too many bytes."""
@@ -212,12 +215,6 @@ def _check_pair(first: Run, second: Run) -> None:
     for id in common:
         if not np.array_equal(first.picture(id), second.picture(id)):
             raise ValueError(f"the picture {id!r} is not the same in both runs: they were trained on different data")
-
-
-def _weights(run: Run) -> list[int]:
-    """The epochs whose network was kept."""
-    found = (path.stem[6:] for path in (run.folder / "weights").glob("epoch_*.safetensors"))
-    return sorted(n for n in (int(one) for one in found if one.isdecimal()) if n <= run.epochs_done)
 
 
 def _signature(folder: Path) -> Any:
