@@ -110,7 +110,7 @@ def test_it_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     options = {name.replace("_", "-"): value for name, value in vars(TINY).items()}
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     arguments += ["--folder", str(tmp_path), "--seeds", "0", "1", "--gain-pictures", "8", "--gain-epochs", "1"]
-    arguments += ["--gain-test", "10"]
+    arguments += ["--gain-test", "10", "--scenes", "2"]
     threads = torch.get_num_threads()
     try:
         assert learning.main(arguments) == 0
@@ -125,6 +125,7 @@ def test_it_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     assert TRUTH in first
     assert "OAA++ < OAA+++" in first
     assert "plain < guided" in first
+    assert "| S5 |" in first
     assert all((tmp_path / name).stat().st_size for name in ("recall.html", "labels.html", "maps.png"))
 
 
