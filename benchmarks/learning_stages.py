@@ -17,6 +17,7 @@ from torch import nn
 import camwidgets
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.learning.accumulate import AttentionAccumulator
+from camwidgets.learning.classification import ClassifierObjective
 from camwidgets.learning.drop import AttentionDrop
 from camwidgets.learning.labelled import Example, Labelled, open_labelled
 from camwidgets.learning.nets import AttentionNet
@@ -113,7 +114,7 @@ class Stages:
         if self._has("cam", "mean", "max"):
             return
         with Both(self.folder / "accumulated", self.data) as both:
-            net = begun(self.seed, self.data)
+            net = self._started()
             measure = partial(self._measure, {"max": both, "mean": both.mean})
             self._learn(net, OAAObjective(both), "oaa", measure=measure)
             kept(self._path("max"), lambda: accumulated(both, self.data))
@@ -125,14 +126,14 @@ class Stages:
             return
         with self._accumulator("dropped") as maps:
             measure = partial(self._measure, {"drop": maps})
-            self._learn(begun(self.seed, self.data), OAAObjective(maps, AttentionDrop()), "oaa++", measure=measure)
+            self._learn(self._started(), OAAObjective(maps, AttentionDrop()), "oaa++", measure=measure)
             kept(self._path("drop"), lambda: accumulated(maps, self.data))
 
     def _integral(self) -> None:
         for name, source in (("integral", "accumulated/max"), ("integral_drop", "dropped")):
             if not self._has(name):
                 with self._accumulator(source) as maps:
-                    net = begun(self.seed, self.data)
+                    net = self._started()
                     self._learn(net, IntegralObjective(maps), name)
                 made = by_net(net, self.data, integral)
                 kept(self._path(name), lambda made=made: made)  # type: ignore[misc]
@@ -146,6 +147,13 @@ class Stages:
 
     def _learn(self, net: nn.Module, objective: Any, name: str, **more: Any) -> Run:
         return learn(net, self.data, objective, self.folder / name, self.options.epochs, self.seed, **more)
+
+    def _started(self) -> nn.Module:
+        """A net that has learnt to classify these pictures for a while: before, its maps are anything."""
+        net = begun(self.seed, self.data)
+        if self.options.warm:
+            learn(net, self.data, ClassifierObjective(), self.folder / "warm", self.options.warm, self.seed, watch=1)
+        return net
 
     def _accumulator(self, name: str) -> AttentionAccumulator:
         return AttentionAccumulator(self.folder / name, self.data.ids, self.data.classes, SIZE)

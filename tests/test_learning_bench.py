@@ -19,7 +19,7 @@ from benchmarks.learning_tables import curves, epochs, orderings, spread, table,
 from camwidgets.learning.objective import normalised
 
 TINY = argparse.Namespace(
-    pictures=12, epochs=1, held_out=4, segment_epochs=1, segment_width=4,
+    pictures=12, warm=1, epochs=1, held_out=4, segment_epochs=1, segment_width=4,
 )  # fmt: skip
 
 
