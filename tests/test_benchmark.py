@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return root
 
 
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
+def until(holds: Callable[[], bool], seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, "it did not come about"
@@ -127,7 +127,7 @@ def test_cancel_keeps_what_is_done_and_the_next_run_goes_on(tmp_path: Path) -> N
         until(lambda: bench._progress["done"] >= 1)
         gate.open.clear()
         gate.begun.clear()
-        assert gate.begun.wait(20)  # in the middle of a picture
+        assert gate.begun.wait(120)  # in the middle of a picture
         bench.cancel()
         assert bench._progress["state"] == "stopping"
         with pytest.raises(ValueError, match="a run is going on"):
@@ -143,6 +143,70 @@ def test_cancel_keeps_what_is_done_and_the_next_run_goes_on(tmp_path: Path) -> N
         bench.run().wait()
         assert [(run.state, run.pictures) for run in bench.runs] == [("done", 99)]
         assert bench._report["done"] == 99
+    finally:
+        gate.open.set()
+        bench.close()
+
+
+def test_cancel_is_heard_within_a_picture(tmp_path: Path) -> None:
+    """Between two passes: of a picture that would take hours nothing is waited for, and nothing is recorded."""
+    options: dict[str, Any] = {"methods": ["gradcam"], "enhanced": [], "tests": ["insertion-deletion"], "limit": 2}
+    bench = Benchmark("toy", "toyworld", tmp_path / "runs.sqlite", **options).wait()
+    try:
+        bench.parameters = {"insertion-deletion": {"steps": 9000}}
+        bench.wait()
+        done = threading.Event()
+        seen = camwidgets.Classifier.logits
+        with pytest.MonkeyPatch.context() as patch:
+
+            def slow(self: Any, x: Any) -> Any:
+                done.set()
+                time.sleep(0.05)
+                return seen(self, x)
+
+            patch.setattr(camwidgets.Classifier, "logits", slow)
+            bench.run()
+            assert done.wait(60)
+            bench.cancel().wait(60)
+        assert bench._progress["state"] == "cancelled"
+        assert bench._progress["done"] == 0
+        assert [(run.state, run.pictures) for run in bench.runs] == [("cancelled", 0)]
+        assert bench.error is None
+    finally:
+        bench.close()
+
+
+def test_the_table_is_brought_up_to_date_while_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("camwidgets.widgets.benchmark_record.SEEN", 0.0)
+    gate = Gate()
+    options: dict[str, Any] = {"methods": ["gradcam", "random"], "tests": ["energy"], "target": "predicted"}
+    bench = Benchmark(small(module=gate), "toyworld", tmp_path / "runs.sqlite", limit=40, **options).wait()
+    try:
+        bench.run()
+        until(lambda: bench._progress["done"] >= 3 and bool(bench._report))
+        gate.open.clear()
+        until(lambda: not bench._looking.busy)
+        words = bench._report
+        assert words["state"] == "running"
+        assert 1 <= words["pictures"] < 40
+        value, low, high = words["rows"][0]["cells"][0]
+        assert 0 <= value <= 1
+        assert low is high is None
+        assert bench._pair == {}
+        gate.open.set()
+        bench.wait()
+        assert bench._report["state"] == "done"
+        assert bench._report["pictures"] == 40
+        assert bench._report["rows"][0]["cells"][0][1] is not None
+        first = bench._report["run"]
+        bench.limit = 41
+        bench.wait()
+        bench.run()
+        until(lambda: bench._progress["done"] >= 1)
+        bench.show(first)  # who looks at another run is left there
+        bench.wait()
+        assert bench._report["run"] == first
+        assert bench._progress["state"] == "done"
     finally:
         gate.open.set()
         bench.close()
@@ -210,6 +274,51 @@ def test_another_network_is_compared_on_the_same_pictures(bench: Benchmark) -> N
     assert bench._change["rows"][1]["cells"][0]["kind"] == "the same"  # "random" knows no network
 
 
+def test_set_again_chooses_what_the_run_was_made_of(bench: Benchmark, folder: Path, tmp_path: Path) -> None:
+    bench.data = str(folder)
+    bench.wait()
+    bench.target, bench.fit, bench.tests, bench.enhanced = "predicted", "crop", ["confidence"], ["gradcam"]
+    bench.wait()
+    bench.run().wait()
+    assert bench.error is None
+    other = Benchmark("toy-shortcut", "toyworld", bench.results).wait()
+    try:
+        other._act({"kind": "again", "run": 1})
+        other.wait()
+        assert [other.network, other.data, other.target, other.fit] == ["toy", str(folder), "predicted", "crop"]
+        assert [other.methods, other.enhanced, other.tests] == [["layercam", "random"], ["gradcam"], ["confidence"]]
+        assert other.error is None
+        assert other.problem == ""
+        other.run().wait()
+        assert len(other.runs) == 1  # it went on with it
+        other.data = "toyworld"
+        other.wait()
+        folder.rename(tmp_path / "moved")
+        other._act({"kind": "again", "run": 1})
+        assert other._status["text"] == f"Set as run 1, but its pictures are not at {str(folder)!r} any more."
+    finally:
+        other.close()
+
+
+def test_set_again_says_what_cannot_be_chosen(bench: Benchmark) -> None:
+    from camwidgets.maps.method import Method
+
+    mine = Method("mine", "Mine", lambda request: request.x[0, 0].abs(), "", "", kind="picture")
+    world = open_dataset("toyworld", n=4, seed=3)
+    net = small()
+    camwidgets.evaluate(net, world, [mine, "gradcam"], ["confidence"], results=bench.results, target="predicted",
+                        fit=None, progress=False)  # fmt: skip
+    bench._list()
+    bench._act({"kind": "again", "run": 1})
+    text = bench._status["text"]
+    assert text.startswith("Set as run 1, but 'Mine' is a method of somebody's own; ")
+    assert f"the network {net.name!r} is not among these" in text
+    assert "it was made on toyworld opened with n=4, seed=3" in text
+    assert "fitted in the network's own way" in text
+    bench.wait()
+    assert [bench.methods, bench.tests, bench.target] == [["gradcam"], ["confidence"], "predicted"]
+
+
 def test_another_benchmark_finds_the_runs(bench: Benchmark, tmp_path: Path) -> None:
     bench.run().wait()
     other = Benchmark("toy", "toyworld", bench.results, tests=["pointing"]).wait()
@@ -237,6 +346,91 @@ def test_without_a_file_nothing_is_left_behind() -> None:
     assert len(bench.runs) == 1
     bench.close()
     assert not Path(bench._folder.name).exists()
+
+
+def test_mosaics_of_the_pictures(bench: Benchmark, folder: Path) -> None:
+    bench.limit, bench.mosaics, bench.tests = 30, 2, ["energy"]
+    bench.wait()
+    assert bench.problem == ""
+    report = bench.run().wait().report
+    assert bench.error is None
+    assert report is not None
+    assert report.pictures == 8
+    assert bench._progress["total"] == 8
+    names: dict[str, Any] = {}
+    exec(bench.code, names)
+    pd.testing.assert_frame_equal(names["report"].table(), report.table())
+    bench.tests = ["energy", "segmentation"]
+    bench.wait()
+    assert bench.tests == ["energy"]
+    assert bench._status["text"] == "Switched off: segmentation (mosaics have no masks)."
+    bench.mosaics, bench.limit = None, 5
+    bench.wait()
+    bench._act({"kind": "again", "run": 1})
+    bench.wait()
+    assert [bench.mosaics, bench.data] == [2, "toyworld"]
+    bench.data, bench.mosaics = str(folder), 1  # class folders have no boxes; mosaics of them do
+    bench.wait()
+    assert bench.tests == ["energy"]
+    assert "target='predicted'" in bench.problem or "does not have" in bench.problem  # the toy knows no fox
+
+
+def test_a_curve_over_layers_is_told(bench: Benchmark) -> None:
+    bench.tests, bench.parameters, bench.limit = ["cascading"], {"cascading": {"layers": "head+S1"}}, 3
+    report = bench.wait().run().wait().report
+    assert report is not None
+    by_name = {one["name"]: one for one in bench._report["results"]}
+    curve = by_name["cascading-mean"]["curve"]
+    assert [one["method"] for one in curve] == ["LayerCAM", "random"]
+    frame = report.by_step("cascading-mean")
+    assert [value for one in curve for value in one["value"]] == frame["value"].tolist()
+    assert curve[0]["steps"] == ["head", "S1"]
+
+
+def test_engine_and_fit_go_to_evaluate(bench: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That Ray's numbers are those of this process is shown in test_ray.py."""
+    from camwidgets.widgets import benchmark_work
+
+    asked: dict[str, Any] = {}
+    made = benchmark_work.evaluate
+
+    def here(*given: Any, **options: Any) -> Any:
+        asked.update(options)
+        return made(*given, **options | {"engine": "local"})
+
+    monkeypatch.setattr(benchmark_work, "evaluate", here)
+    monkeypatch.setattr(benchmark_work, "find_spec", lambda name: None)
+    bench.engine, bench.workers, bench.fit = "ray", 3, "crop"
+    bench.wait()
+    assert bench.problem == "engine 'ray' needs Ray: pip install 'camwidgets[ray]'"
+    monkeypatch.setattr(benchmark_work, "find_spec", lambda name: name)
+    bench.seed = 1
+    bench.wait()
+    assert bench.problem == ""
+    for line in ("fit='crop'", "engine='ray'", "workers=3"):
+        assert f"    {line},\n" in bench.code
+    bench.run().wait()
+    assert bench.error is None
+    assert [asked["engine"], asked["workers"], asked["fit"]] == ["ray", 3, "crop"]
+
+
+def test_an_error_in_the_middle_of_a_run_stays_to_be_read(bench: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
+    from camwidgets.evaluation import runner
+
+    made, count = runner.work, [0]
+
+    def breaks(*given: Any) -> Any:
+        count[0] += 1
+        if count[0] == 4:
+            raise KeyError("out of the blue")
+        return made(*given)
+
+    monkeypatch.setattr(runner, "work", breaks)
+    bench.run().wait()
+    assert bench.error is not None
+    assert "out of the blue" in bench.error
+    assert bench._progress["state"] == "failed"
+    assert bench._report["pictures"] == 3, "beside what is done"
 
 
 # ---------------------------------------------------------------------------------------------- what cannot be
@@ -309,7 +503,9 @@ def test_a_path_without_a_data_set_leaves_the_one_before(bench: Benchmark) -> No
     [
         ("network", "no-net", "unknown network"), ("methods", ["layercamm"], "layercam"),
         ("enhanced", ["centre"], "unknown method"), ("tests", ["enrgy"], "energy"),
-        ("target", "both", "predicted"), ("limit", 0, "from 1 up"), ("seed", -1, "from 0 up"),
+        ("target", "both", "predicted"), ("limit", 0, "from 1 up"), ("mosaics", 0, "the pictures as they are"),
+        ("fit", "stretch", "squash"), ("engine", "spark", "local"), ("workers", 0, "from 1 up"),
+        ("parameters", {"cascading": {"layers": "head+"}}, "names joined by"), ("seed", -1, "from 0 up"),
         ("parameters", {"pointing": {"points": 0}}, "between 1 and"), ("results", "/no/such/x.sqlite", "no folder"),
     ],
 )  # fmt: skip

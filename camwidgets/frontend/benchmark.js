@@ -6,7 +6,7 @@ import { figurePart } from "./benchmark_figure.js";
 import { plural, runsPart } from "./benchmark_runs.js";
 import { benchmarkFoot, howGroup, methodsPart, runBar, testsPart, troublesPart, whatGroup } from "./benchmark_column.js";
 
-const CHOSEN = ["network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed", "results", "code", "problem"];
+const CHOSEN = ["network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed", "fit", "mosaics", "engine", "workers", "results", "code", "problem"];
 const ASKED = CHOSEN.slice(0, -2);
 const LISTS = ["_networks", "_sets", "_methods", "_tests", "_found"];
 
@@ -34,7 +34,7 @@ class Bench extends Shell {
     this.past = runsPart(act);
     this.foot = benchmarkFoot(act);
     this.headline = h("p", { class: "cw-headline" });
-    this.legend = h("p", { class: "cw-muted" }, "Below each number its 95 % interval (bootstrap over pictures). ↑ more is better, ↓ less is better; bold: the best.");
+    this.legend = h("p", { class: "cw-muted" });
     this.found = h("div", { class: "cw-results" }, h("section", { class: "cw-part", "aria-label": "Results" }, this.headline, this.table.node, this.legend),
       this.troubles.node, this.change.node, this.figure.node, this.pair.node);
     this.first = button("Choose the toy world", () => this.link.ask({ network: "toy", data: "toyworld" }), { class: "cw-button cw-primary" });
@@ -67,8 +67,9 @@ class Bench extends Shell {
   /** What Run would do, in a line. */
   plan() {
     const methods = this.get("methods").length + this.get("enhanced").length, tests = this.get("tests").length, found = this.get("_found") || {};
-    const pictures = Math.min(this.get("limit") ?? Infinity, found.pictures ?? Infinity);
-    return `${plural(methods, "method")} × ${plural(tests, "test")} × ${Number.isFinite(pictures) ? plural(pictures, "picture") : "all pictures"} · ${this.get("network")} · ${found.name || "no data set"}`;
+    const pictures = Math.min(this.get("limit") ?? Infinity, found.pictures ?? Infinity), mosaics = this.get("mosaics");
+    const many = mosaics ? `${plural(4 * mosaics, "cell")} of ${plural(mosaics, "mosaic")}` : Number.isFinite(pictures) ? plural(pictures, "picture") : "all pictures";
+    return `${plural(methods, "method")} × ${plural(tests, "test")} × ${many} · ${this.get("network")} · ${found.name || "no data set"}`;
   }
 
   progress() {
@@ -90,7 +91,9 @@ class Bench extends Shell {
     show(this.empty, !there);
     this.foot.allow(there);
     if (there) {
-      const state = report.state === "done" ? "" : report.state === "cancelled" ? " · cancelled" : " · not finished";
+      const going = report.state === "running" && this.working();
+      const state = report.state === "done" ? "" : report.state === "cancelled" ? " · cancelled" : going ? " · so far" : " · not finished";
+      say(this.legend, `${going ? "The run goes on: intervals come at its end." : "Below each number its 95 % interval (bootstrap over pictures)."} ↑ more is better, ↓ less is better; bold: the best.`);
       say(this.headline, `Run ${report.run} · ${report.model} on ${report.data} · ${report.pictures} of ${report.asked} pictures · ${report.target === "label" ? "the label's class" : "the predicted class"}${state}`);
       if (this.drawn !== report) {
         this.drawn = report;

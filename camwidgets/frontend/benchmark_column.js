@@ -71,13 +71,17 @@ export function testsPart(act) {
   function build(tests) {
     rows = tests.map((test) => {
       const box = tick(test.text, `${test.formula}\n${test.source}`, (on) => act.put({ tests: on ? [...act.get("tests"), test.value] : act.get("tests").filter((one) => one !== test.value) }));
-      const inputs = test.parameters.map((one) => ({ one, input: numberInput(`${test.text}: ${one.name}`, one.about, one.low, (value) => change(test, one, value)) }));
-      const given = inputs.map(({ one, input }) => h("label", { class: "cw-given", title: one.about }, one.name, input));
+      const inputs = test.parameters.map((one) => ({ one, input: given(test, one) }));
+      const labels = inputs.map(({ one, input }) => h("label", { class: "cw-given", title: `${one.about} (${one.valid})` }, one.name, input));
       const results = h("small", { class: "cw-test-results" }, ...test.results.map(({ name, arrow, title }) => h("span", { title }, `${name} ${arrow}`)));
       const about = h("small", { class: "cw-muted cw-test-about", title: `${test.formula} · ${test.source}` }, test.why || test.formula);
-      return { test, box, inputs, node: h("div", { class: "cw-list-test", "data-test": test.value }, h("div", { class: "cw-test-head" }, box.node, ...given), results, about) };
+      return { test, box, inputs, node: h("div", { class: "cw-list-test", "data-test": test.value }, h("div", { class: "cw-test-head" }, box.node, ...labels), results, about) };
     });
     list.replaceChildren(...rows.map(({ node: row }) => row));
+  }
+  function given(test, one) {
+    const name = `${test.text}: ${one.name}`, tell = (value) => change(test, one, value);
+    return typeof one.value === "string" ? wordInput(name, `${one.about}: ${one.valid}`, tell) : numberInput(name, one.about, one.low, tell);
   }
   function change(test, one, value) {
     const all = act.get("parameters") || {}, { [test.value]: had, ...others } = all;
@@ -106,6 +110,13 @@ function numberInput(name, about, least, change, properties = {}) {
   return input;
 }
 
+function wordInput(name, about, change) {
+  const input = h("input", {
+    type: "text", class: "cw-text cw-word-input", title: about, "aria-label": name, spellcheck: "false", onchange: () => change(input.value.trim() || null),
+  });
+  return input;
+}
+
 function put(input, value) { if (document.activeElement !== input) input.value = value ?? ""; }
 
 export function howGroup(act) {
@@ -115,13 +126,26 @@ export function howGroup(act) {
     { value: "label", text: "the label", describe: "the class that the data set names" },
     { value: "predicted", text: "the prediction", describe: "the network's first answer" },
   ], (value) => act.put({ target: value }));
+  const fit = segmented("How pictures are fitted", [
+    { value: "squash", text: "whole", describe: "the network is shown the whole picture, squashed to its input" },
+    { value: "crop", text: "middle", describe: "the network is shown the picture's middle" },
+  ], (value) => act.put({ fit: value }));
+  const mosaics = numberInput("Number of mosaics", "2×2 mosaics of the pictures of which the network is sure: whose class is meant? Empty: the pictures themselves", 1, (value) => act.put({ mosaics: value }), { placeholder: "none", step: 1 });
+  const engine = segmented("Where it runs", [
+    { value: "local", text: "here", describe: "in this process" },
+    { value: "ray", text: "Ray", describe: "in many processes, on this machine or on a cluster that ray start made" },
+  ], (value) => act.put({ engine: value }));
+  const workers = numberInput("Number of workers", "processes of Ray", 1, (value) => act.put({ workers: value ?? 2 }), { step: 1 });
+  const crew = h("label", { class: "cw-given" }, "workers", workers);
   const keep = () => act.put({ results: file.value.trim() });
   const file = h("input", {
     type: "text", class: "cw-text", placeholder: "none: until the widget is closed", "aria-label": "Results file", spellcheck: "false", onchange: keep,
   });
   const node = group("How", null,
     h("div", { class: "cw-field" }, h("span", { class: "cw-name" }, "Pictures"), limit, h("span", { class: "cw-name cw-second" }, "Seed"), seed),
-    h("div", { class: "cw-field" }, h("span", { class: "cw-name" }, "Class"), target.node), field("Results file", file));
+    h("div", { class: "cw-field" }, h("span", { class: "cw-name" }, "Mosaics"), mosaics, h("span", { class: "cw-name cw-second" }, "Fit"), fit.node),
+    h("div", { class: "cw-field" }, h("span", { class: "cw-name" }, "Class"), target.node),
+    h("div", { class: "cw-field" }, h("span", { class: "cw-name" }, "Runs"), engine.node, crew), field("Results file", file));
   return {
     node,
     draw(get) {
@@ -129,6 +153,11 @@ export function howGroup(act) {
       put(seed, get("seed"));
       put(file, get("results"));
       target.set(get("target"));
+      fit.set(get("fit"));
+      put(mosaics, get("mosaics"));
+      engine.set(get("engine"));
+      put(workers, get("workers"));
+      crew.classList.toggle("cw-unused", get("engine") !== "ray"); // it keeps its room
     },
   };
 }
@@ -169,7 +198,7 @@ function speed(rate) { return rate >= 1 ? `${number(rate, 1)} pictures/s` : `${n
 export function far({ state, done, total, rate, left, seconds, text }) {
   const count = `${done} of ${total} pictures`;
   if (state === "running") return text && !done ? text : [count, rate ? speed(rate) : "", left === null || left === undefined ? "" : `${duration(left)} left`].filter(Boolean).join(" · ");
-  if (state === "stopping") return `${count} · the picture in work is finished first`;
+  if (state === "stopping") return `${count} · stopping before the next pass`;
   if (state === "done") return `${plural(total, "picture")} in ${duration(seconds)}`;
   if (state === "cancelled") return `Cancelled: ${count} are kept; the same again goes on with the rest.`;
   if (state === "failed") return `Ended by an error: ${count} are kept.`;

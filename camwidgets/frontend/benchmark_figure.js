@@ -1,31 +1,17 @@
 // One result: a dot and its 95 % interval for each method, best first. SVG, no library.
 import { h, choice, say, show } from "./controls.js";
+import { curvePart } from "./benchmark_curve.js";
+import { mark, ticks } from "./benchmark_marks.js";
 import { number } from "./benchmark_table.js";
 
-const SVG = "http://www.w3.org/2000/svg";
 const ROW = 28, TOP = 8, FOOT = 32, NAMES = 184, VALUES = 64;
-
-function mark(tag, properties, ...children) {
-  const node = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(properties)) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
-
-/** Round numbers that cover low … high: at most `most` steps of 1, 2 or 5 times a power of ten. */
-export function ticks(low, high, most = 6) {
-  const span = high - low || Math.abs(high) || 1, rough = span / most, power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * [1, 2, 5, 10].find((times) => times * power >= rough - 1e-12);
-  const from = Math.floor(low / step + 1e-9), to = Math.ceil(high / step - 1e-9);
-  return Array.from({ length: Math.max(1, to - from) + 1 }, (_, i) => Number(((from + i) * step).toPrecision(12)));
-}
 
 export function figurePart() {
   const select = choice("Result that is drawn", () => draw());
-  const drawing = mark("svg", { class: "cw-dots", role: "img" }), words = h("p", { class: "cw-muted" });
+  const drawing = mark("svg", { class: "cw-dots", role: "img" }), words = h("p", { class: "cw-muted" }), curve = curvePart();
   const frame = h("div", { class: "cw-dots-frame" }, drawing);
   const node = h("section", { class: "cw-part cw-figure", "aria-label": "Figure" },
-    h("header", { class: "cw-part-head" }, h("h3", {}, "One result"), select.node), frame, words);
+    h("header", { class: "cw-part-head" }, h("h3", {}, "One result"), select.node), frame, curve.node, words);
   let report = null;
   function lines(at) {
     const better = report.results[at].better;
@@ -40,8 +26,10 @@ export function figurePart() {
     drawing.setAttribute("viewBox", `0 0 ${width} ${height}`);
     drawing.setAttribute("height", height);
     drawing.setAttribute("aria-label", rows.map(({ method, value }) => `${method} ${number(value)}`).join(", "));
-    say(words, rows.length ? `${about.title} ${about.arrow} (${about.unit}), ${about.better > 0 ? "more" : "less"} is better. Line: 95 % interval over pictures. Hollow: baseline.` :
-      "No picture has a number for this result yet.");
+    const curved = about.curve || [], bars = rows.some(({ low }) => low !== null);
+    curve.draw(curved, width);
+    say(words, rows.length ? [`${about.title} ${about.arrow} (${about.unit}), ${about.better > 0 ? "more" : "less"} is better.`, bars ? "Line: 95 % interval over pictures." : "",
+      "Hollow: baseline.", curved.length ? "Below: its value at each step." : ""].filter(Boolean).join(" ") : "No picture has a number for this result yet.");
     const all = rows.flatMap(({ value, low, high }) => [value, low ?? value, high ?? value]), marks = rows.length ? ticks(Math.min(...all), Math.max(...all)) : [];
     const from = marks[0], to = marks[marks.length - 1], span = width - names - VALUES - 16;
     const x = (value) => names + 8 + (span * (value - from)) / (to - from || 1);

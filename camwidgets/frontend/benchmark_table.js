@@ -55,10 +55,12 @@ export function resultTable(sorted) {
         h(best.has(`${row.at},${at}`) ? "b" : "span", {}, number(value)), h("small", {}, range(low, high)))),
       h("td", {}, h("span", {}, number(row.seconds)), h("small", {}, "s")),
       h("td", {}, h("span", {}, number(row.forward + row.backward, 0)), h("small", {}, `${number(row.forward, 0)} + ${number(row.backward, 0)}`))));
+    const focused = table.contains(document.activeElement) ? document.activeElement.dataset.key : undefined; // it is drawn anew while a run goes on
     table.replaceChildren(
       h("thead", {}, h("tr", {}, head("method", "method", "sort by name"), ...heads, head("seconds", "s/map", "mean seconds for one map; sort"),
         head("passes", "passes", "mean forward + backward passes for one map; sort"))),
       h("tbody", {}, ...rows));
+    if (focused !== undefined) table.querySelector(`[data-key="${focused}"]`)?.focus();
   }
   return {
     node,
@@ -110,9 +112,10 @@ export function pairPart(ask) {
 /** Two runs: before → after, and the difference with its interval on the pictures of both. */
 export function changePart(done) {
   const table = h("table", { class: "cw-table", "aria-label": "Difference of two runs" }), words = h("p", { class: "cw-muted" }), title = h("h3", {});
+  const asked = h("table", { class: "cw-table cw-table-asked", "aria-label": "What was asked differently" }), alike = h("p", { class: "cw-muted" });
   const node = h("section", { class: "cw-part cw-changes", "aria-label": "Two runs", hidden: true },
     h("header", { class: "cw-part-head" }, title, h("button", { type: "button", class: "cw-link", onclick: () => done() }, "Close")),
-    h("div", { class: "cw-scroll" }, table), words);
+    h("div", { class: "cw-scroll" }, asked), alike, h("div", { class: "cw-scroll" }, table), words);
   const cell = (one) => h("td", {}, h("span", {}, `${number(one.before)} → ${number(one.after)}`),
     h("small", {}, h(["better", "worse"].includes(one.kind) ? "b" : "span", {}, signed(one.difference)), one.low === null ? "" : ` (${range(one.low, one.high, signed)})`),
     h("small", {}, one.kind || (one.low === null ? "" : "not told apart")));
@@ -127,6 +130,10 @@ export function changePart(done) {
         change.common ? `On the ${change.common} pictures of both runs, paired; in brackets the 95 % interval of the difference.` :
           "The runs have no picture in common: each number is of its own pictures, and there is no interval.");
       show(table, !change.problem);
+      show(asked, change.settings.length > 0);
+      say(alike, change.settings.length || change.problem ? "" : "Nothing was asked differently.");
+      asked.replaceChildren(h("thead", {}, h("tr", {}, ...["asked differently", `run ${change.before.run}`, `run ${change.after.run}`].map((text) => h("th", { scope: "col" }, text)))),
+        h("tbody", {}, ...change.settings.map(([name, one, other]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, one), h("td", {}, other)))));
       table.replaceChildren(h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "method"),
         ...change.results.map(({ name, arrow, title: about }) => h("th", { scope: "col", title: about }, `${name} ${arrow}`)))),
         h("tbody", {}, ...change.rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.method), ...row.cells.map(cell)))));

@@ -51,6 +51,8 @@ BENCHMARK = (
     "link.js",
     "shell.js",
     "benchmark_table.js",
+    "benchmark_marks.js",
+    "benchmark_curve.js",
     "benchmark_figure.js",
     "benchmark_runs.js",
     "benchmark_column.js",

@@ -17,8 +17,10 @@ from ..datasets import open_dataset
 from ..datasets.items import Items
 from ..errors import choose, unknown
 from ..evaluation import Report, Results, ResultsError
+from ..evaluation.mosaics import CELLS
 from ..evaluation.results import Run
 from . import assets
+from .benchmark_again import asked_again
 from .benchmark_record import FILES, Look
 from .benchmark_traits import ASKED, OPTIONS, WORLDS
 from .benchmark_words import benchmark_code, measure_words, method_words
@@ -36,7 +38,8 @@ class Benchmark(BenchmarkWork):
         dataset: whatever `camwidgets.evaluate` takes; None = none yet, or the toy world.
         results: the file that keeps every outcome; None = kept until the widget is closed.
         classifiers: further ones to choose from.
-        options: `methods`, `enhanced`, `tests`, `parameters`, `limit`, `target`, `seed` (see `BenchmarkTraits`).
+        options: `methods`, `enhanced`, `tests`, `parameters`, `limit`, `target`, `seed`, `fit`, `mosaics`, `engine`,
+            `workers` (see `BenchmarkTraits`).
 
     A run works in a thread of its own. What is broken off goes on with the next `run()` of the same; `wait()` blocks.
 
@@ -98,14 +101,19 @@ class Benchmark(BenchmarkWork):
             if not self.data:
                 raise ValueError("no data set was chosen; set data to a path, 'toyworld' or 'textures'")
             there = self._found.get("pictures", 0)
-            clock = self._clock = Clock(min(self.limit or there, there), self._far)
+            total = min(self.limit or there, there) if self.mosaics is None else CELLS * self.mosaics
+            clock = self._clock = Clock(total, self._far)
+            self._following = True
             self._status = {"state": "idle"}
             self._progress = clock.words("running") | {"text": "opening network and data set …"}
             self._running.submit((asked_of(self), self._path, clock))
         return self
 
     def cancel(self) -> Benchmark:
-        """End the run after the picture in work; what is done is kept, and `run()` goes on with it. Returns self."""
+        """End the run before the next pass through the network; the picture in work is not recorded.
+
+        What is done is kept, and `run()` goes on with it. Returns self.
+        """
         with self._lock:
             if self._clock is not None:
                 self._clock.stop.set()
@@ -137,6 +145,7 @@ class Benchmark(BenchmarkWork):
         """Put a run on record on screen, beside another one to compare it with; returns self."""
         for number in (run, *([] if before is None else [before])):
             self._on_record(number)
+        self._following = False
         self._looking.submit(Look(self._path, run, None, before))
         return self
 
@@ -161,7 +170,7 @@ class Benchmark(BenchmarkWork):
             return kept.backup(path)
 
     def close(self) -> None:
-        """End the run after the picture in work, end the threads, and close the widget."""
+        """End the run before its next pass, end the threads, and close the widget."""
         if hasattr(self, "_running"):
             self.cancel()
             for worker in self._workers:
@@ -202,11 +211,14 @@ class Benchmark(BenchmarkWork):
         asked = asked_of(self)
         tests = asked.tests if any(asked.tests.values()) else list(asked.tests)
         words = {
-            "methods": list(asked.methods), "tests": tests, "target": asked.target, "limit": asked.limit,
+            "methods": list(asked.methods), "tests": tests, "target": asked.target,
+            "fit": None if asked.fit == "squash" else asked.fit, "limit": None if asked.mosaics else asked.limit,
             "seed": asked.seed, "results": self.results or None,
+            **({"engine": asked.engine, "workers": asked.workers} if asked.engine != "local" else {}),
         }  # fmt: skip
         data = "dataset" if self.data in self.given else repr(self.data or "toyworld")
-        return benchmark_code(self.networks.code(self.network), data, words)
+        cells = {"count": asked.mosaics, "limit": asked.limit, "seed": asked.seed} if asked.mosaics else None
+        return benchmark_code(self.networks.code(self.network), data, words, cells)
 
     def _clear(self) -> None:
         with self._lock:
@@ -265,19 +277,14 @@ class Benchmark(BenchmarkWork):
         self._looking.submit(Look(path, report.run.id, (a, b), self._before))
 
     def _again(self, number: int) -> None:
-        """Ask for what a run on record was asked: network, methods, tests, number of pictures, target, seed."""
+        """Ask for what a run on record was asked, as far as it can be chosen here; what cannot is said."""
         asked = self._on_record(number).request
-        made_by = asked["methods"].values()
-        plain = [one["method"] for one in made_by if not one.get("enhance")]
-        enhanced = [one["method"] for one in made_by if one.get("enhance")]
+        traits, left = asked_again(asked, self.networks.names(), [self.data, *self.given, *WORLDS])
         with self._lock, self.hold_trait_notifications():
-            if asked["model"] in self.networks.names():
-                self.network = asked["model"]
-            self.methods, self.enhanced = plain, enhanced
-            self.tests, self.parameters = list(asked["tests"]), {k: v for k, v in asked["tests"].items() if v}
-            self.limit, self.target, self.seed = asked["limit"], asked["target"], asked["seed"]
-        if self._found.get("name") != asked["data"]:
-            self._say(f"Set as run {number}. It was made on {asked['data']}: choose that data set to go on with it.")
+            for name, value in traits.items():
+                setattr(self, name, value)
+        if left:
+            self._say(f"Set as run {number}, but {'; '.join(left)}.")
 
     def _on_record(self, number: int) -> Run:
         for run in self.runs:

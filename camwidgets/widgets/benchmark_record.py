@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,23 @@ from .benchmark_words import change_words, pair_words, report_words, run_words
 from .sources import Networks
 from .worker import Superseded, Ticket, Worker
 
+SEEN = 3.0  # seconds at least between two looks at the numbers of a run that goes on
+SHARE = 0.05  # of the time, at most, that such looks may take
 FILES = {"csv": "text/csv", "txt": "text/plain", "html": "text/html"}
 
 
 @dataclass(frozen=True)
 class Look:
-    """What of the record is to be seen: a run, two of its methods beside each other, the run it is compared with."""
+    """What of the record is to be seen: a run, two of its methods beside each other, the run it is compared with.
+
+    so_far: the run goes on, and this is how far it is.
+    """
 
     path: Path
     run: int | None
     pair: tuple[str, str] | None = None
     before: int | None = None
+    so_far: bool = False
 
 
 class BenchmarkRecord(BenchmarkTraits):
@@ -31,6 +38,7 @@ class BenchmarkRecord(BenchmarkTraits):
 
     def __init__(self, networks: Networks, **traits: Any) -> None:
         self._shown: tuple[Path, Report] | None = None
+        self._next_look = 0.0  # when the numbers of a run that goes on may be looked at again
         self._looking: Worker[Look] = Worker(self._look, "camwidgets-benchmark-look")
         self._exporting: Worker[tuple[Report, str]] = Worker(self._export, "camwidgets-benchmark-export")
         super().__init__(networks, **traits)
@@ -56,7 +64,11 @@ class BenchmarkRecord(BenchmarkTraits):
 
     def _look(self, look: Look, ticket: Ticket) -> None:
         try:
-            self._tell("reading the results …", ticket)
+            if look.so_far:
+                self._look_in(look, ticket)
+                return
+            if self.error is None:  # what ended a run stays to be read beside what it left
+                self._tell("reading the results …", ticket)
             report = self._read(look)
             words = self._report if self._holds(look, report) else report_words(report)
             beside = look.pair or tuple(report.methods[:2])
@@ -74,9 +86,22 @@ class BenchmarkRecord(BenchmarkTraits):
             if not ticket.dropped:
                 self._fail(error)
 
+    def _look_in(self, look: Look, ticket: Ticket) -> None:
+        """The table of a run that goes on; the next one after at least `SEEN` seconds."""
+        began = time.monotonic()
+        report = Report.open(look.path, look.run)
+        words = report_words(report, so_far=True) if report.rows else None
+        with self._lock:
+            ticket.check()
+            now = time.monotonic()
+            self._next_look = now + max(SEEN, (now - began) / SHARE)
+            if words is not None:
+                self._shown = (look.path, report)
+                self._report, self._pair, self._change = words, {}, {}
+
     def _read(self, look: Look) -> Report:
         shown = self._shown
-        if shown and shown[0] == look.path and shown[1].run.id == look.run:
+        if shown and shown[0] == look.path and shown[1].run.id == look.run and shown[1].run.state != "running":
             return shown[1]
         return Report.open(look.path, look.run)
 

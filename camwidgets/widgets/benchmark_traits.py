@@ -11,13 +11,18 @@ from anywidget import AnyWidget
 from ..errors import choose, unknown
 from ..evaluation.measure import find_measure, measures
 from ..evaluation.plan import BASELINES, TARGETS
+from ..evaluation.runner import ENGINES
 from ..maps.catalogue import methods as catalogue
 from .sources import Networks
 from .subject import BadValue, failure
 
 METHODS = ("gradcam", "layercam", "centre", "random")
 TESTS = ("insertion-deletion", "energy", "pointing")
-ASKED = ("network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed")
+ASKED = (
+    "network", "data", "methods", "enhanced", "tests", "parameters", "limit", "target", "seed", "fit", "mosaics",
+    "engine", "workers",
+)  # fmt: skip
+FITS = ("squash", "crop")
 OPTIONS = (*ASKED[2:],)
 WORLDS = {"toyworld": "toy world (painted, built in)", "textures": "textures with defects (painted, built in)"}
 
@@ -28,8 +33,10 @@ class BenchmarkTraits(AnyWidget):
     What: `network`; `data` (a path, "toyworld", "textures", or the name of a data set that was given). By whom:
     `methods` (names of the catalogue; "centre", "whole" and "random" are baselines), `enhanced` (names whose enhanced
     maps take part too). How: `tests`, `parameters` (test → {name: value}), `limit` (pictures, drawn by chance; None =
-    all), `target` ("label", "predicted"), `seed`. `results`: the file that keeps every outcome; "" = until the widget
-    is closed. Read only: `code`; `problem`, why this cannot run as it is asked ("" = it can).
+    all), `target` ("label", "predicted"), `seed`, `fit` ("squash" shows the whole picture, "crop" its middle),
+    `mosaics` (so many 2×2 mosaics of the pictures instead; None = the pictures), `engine` ("local", or "ray" with
+    `workers` processes). `results`: the file that keeps every outcome; "" = until the widget is closed. Read only:
+    `code`; `problem`, why this cannot run as it is asked ("" = it can).
     """
 
     network = t.Unicode("").tag(sync=True)
@@ -41,6 +48,10 @@ class BenchmarkTraits(AnyWidget):
     limit = t.Int(50, allow_none=True).tag(sync=True)
     target = t.Unicode("label").tag(sync=True)
     seed = t.Int(0).tag(sync=True)
+    fit = t.Unicode("squash").tag(sync=True)
+    mosaics = t.Int(None, allow_none=True).tag(sync=True)
+    engine = t.Unicode("local").tag(sync=True)
+    workers = t.Int(2).tag(sync=True)
     results = t.Unicode("").tag(sync=True)
     code = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
@@ -87,20 +98,21 @@ class BenchmarkTraits(AnyWidget):
         except (ValueError, TypeError) as error:
             raise BadValue(str(error)) from None
 
-    @t.validate("target")
-    def _known_target(self, proposal: Any) -> str:
+    @t.validate("target", "fit", "engine")
+    def _known_word(self, proposal: Any) -> str:
+        name = proposal.trait.name
         try:
-            choose("target", proposal.value, TARGETS)
+            choose(name, proposal.value, {"target": TARGETS, "fit": FITS, "engine": ENGINES}[name])
         except ValueError as error:
             raise BadValue(str(error)) from None
         return str(proposal.value)
 
-    @t.validate("limit", "seed")
+    @t.validate("limit", "seed", "mosaics", "workers")
     def _whole_number(self, proposal: Any) -> int | None:
         name, value = proposal.trait.name, proposal.value
-        least = 1 if name == "limit" else 0
+        least = 0 if name == "seed" else 1
         if value is not None and value < least:
-            all_of = " (None: every picture)" if name == "limit" else ""
+            all_of = {"limit": " (None: every picture)", "mosaics": " (None: the pictures as they are)"}.get(name, "")
             raise BadValue(f"{name} is a whole number from {least} up{all_of}; got {value!r}")
         return None if value is None else int(value)
 

@@ -22,9 +22,13 @@ MOST_SHOWN = 100  # skipped pictures that are listed; the files that are saved n
 _BLIND = {"centre": "a blob in the middle", "whole": "the same everywhere", "random": "noise"}
 
 
-def report_words(report: Report) -> Words:
-    """Everything that table and figure show of a run: value, lower and upper end of each method and result."""
-    middle, (low, high), cost = report.table(), report.intervals(), report.cost()
+def report_words(report: Report, so_far: bool = False) -> Words:
+    """Everything that table and figure show of a run: value, lower and upper end of each method and result.
+
+    so_far: the run goes on; its numbers are told without intervals, which would take time from it.
+    """
+    middle, cost = report.table(), report.cost()
+    low, high = (middle * np.nan,) * 2 if so_far else report.intervals()
     names = list(report.results)
     rows = []
     for title in report.methods:
@@ -36,7 +40,7 @@ def report_words(report: Report) -> Words:
         **run_words(report.run), "pictures": report.pictures,
         "results": [
             {"name": name, "title": about.title, "test": test, "arrow": about.arrow, "better": about.better,
-             "unit": about.unit}
+             "unit": about.unit, "curve": [] if so_far else _curve(report, name)}
             for name, (test, about) in report.results.items()
         ],
         "rows": rows,
@@ -44,6 +48,16 @@ def report_words(report: Report) -> Words:
         "skips": len(report.skipped),
         "failed": _failures(report),
     }  # fmt: skip
+
+
+def _curve(report: Report, name: str) -> list[Words]:
+    """A result's curve over its steps, such as groups of layers: one line a method; [] if it has none."""
+    frame = report.by_step(name)
+    return [
+        {"method": str(method), "steps": part["step"].tolist(),
+         **{key: part[key].tolist() for key in ("value", "low", "high")}}
+        for method, part in frame.fillna(0.0).groupby("method", sort=False)
+    ]  # fmt: skip
 
 
 def pair_words(report: Report, a: str, b: str) -> Words:
@@ -119,30 +133,31 @@ def method_words(classifier: Classifier | None) -> list[Words]:
     ]  # fmt: skip
 
 
-def lacking(items: Items | None, needs: Sequence[str]) -> str:
-    """What a test needs and the data set has not: "boxes", "masks", or ""."""
+def lacking(items: Items | None, needs: Sequence[str], mosaics: bool = False) -> str:
+    """What a test needs and the data set (or mosaics of it, whose cells are boxes) has not: "boxes", "masks", or ""."""
     if items is None:
         return ""
-    missing = ["boxes"] if "boxes" in needs and not items.has_boxes else []
-    missing += ["masks"] if "mask" in needs and not items.has_masks else []
+    missing = ["boxes"] if "boxes" in needs and not items.has_boxes and not mosaics else []
+    missing += ["masks"] if "mask" in needs and (mosaics or not items.has_masks) else []
     return " and ".join(missing)
 
 
-def measure_words(items: Items | None) -> list[Words]:
-    """The tests; `why`: what of them the data set cannot serve."""
+def measure_words(items: Items | None, mosaics: bool = False) -> list[Words]:
+    """The tests; `why`: what of them the data set, or mosaics of it, cannot serve."""
     found = []
+    whose = "mosaics have" if mosaics else "this data set has"
     for one in measures().values():
-        missing = lacking(items, one.needs)
+        missing = lacking(items, one.needs, mosaics)
         found.append({
             "value": one.name, "text": one.title, "formula": one.formula, "source": one.source,
             "results": [{"name": r.name, "arrow": r.arrow, "title": r.title, "unit": r.unit} for r in one.results],
             "needs": [{"mask": "masks"}.get(need, need) for need in one.needs], "passes": one.passes,
             "parameters": [
                 {"name": p.name, "value": p.default, "about": p.meaning, "low": p.low, "high": p.high,
-                 "whole": isinstance(p.default, int)}
+                 "whole": isinstance(p.default, int), "valid": p.valid}
                 for p in one.parameters
             ],
-            "why": f"needs {missing}; this data set has none" if missing else "",
+            "why": f"needs {missing}; {whose} none" if missing else "",
         })  # fmt: skip
     return found
 
@@ -152,11 +167,16 @@ def asked_methods(methods: Sequence[str], enhanced: Sequence[str]) -> list[Any]:
     return [*methods, *({"method": name, "enhance": True} for name in enhanced)]
 
 
-def benchmark_code(classifier: str, data: str, asked: Mapping[str, Any]) -> str:
-    """The lines that run the same evaluation. data: an expression."""
+def benchmark_code(classifier: str, data: str, asked: Mapping[str, Any], cells: Mapping[str, Any] | None = None) -> str:
+    """The lines that run the same evaluation. data: an expression. cells: of mosaics: count, seed, limit (pictures)."""
     lines = ["import camwidgets", "", classifier]
     if data == "dataset":
         lines.append("# dataset: the one that was given to the benchmark")
+    if cells is not None:
+        some = "" if cells["limit"] is None else f".limit({cells['limit']}, {cells['seed']})"
+        lines.insert(1, "from camwidgets.evaluation.mosaics import mosaics")
+        lines.append(f"pictures = camwidgets.datasets.open_dataset({data}){some}")
+        data = f"mosaics(classifier, pictures, {cells['count']}, seed={cells['seed']})"
     lines += ["report = camwidgets.evaluate(", "    classifier,", f"    {data},"]
     lines += [f"    {name}={_code(value)}," for name, value in asked.items() if value is not None]
     return "\n".join([*lines, ")", "report"]) + "\n"

@@ -8,13 +8,16 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ..classifiers.classifier import Classifier
 from ..datasets.items import Items
-from ..evaluation import Results, evaluate
+from ..datasets.labels import match_labels
+from ..evaluation import Results, Stopped, evaluate
 from ..evaluation.measure import find_measure
+from ..evaluation.mosaics import mosaics
 from ..evaluation.plan import make_plan
 from ..evaluation.runner import checked
 from .benchmark_record import BenchmarkRecord, Look
@@ -39,6 +42,10 @@ class Asked:
     target: str
     limit: int | None
     seed: int
+    fit: str = "squash"
+    mosaics: int | None = None
+    engine: str = "local"
+    workers: int = 2
     download: bool = False
 
 
@@ -58,6 +65,7 @@ class Clock:
     def __init__(self, total: int, tell: Callable[[dict[str, Any]], None]) -> None:
         self.stop = threading.Event()
         self.total, self.done, self.began, self._tell = total, 0, time.monotonic(), tell
+        self.look: Callable[[], None] | None = None  # shows the numbers so far
         self._said = 0.0
         self._marks = deque([(self.began, 0)], maxlen=WINDOW)
 
@@ -65,6 +73,8 @@ class Clock:
         now = time.monotonic()
         self.done, self.total = int(done), int(total)
         self._marks.append((now, self.done))
+        if self.look is not None and self.done < self.total:
+            self.look()
         if now - self._said >= OFTEN or self.done == self.total:
             self._said = now
             self._tell(self.words("stopping" if self.stop.is_set() else "running"))
@@ -88,6 +98,7 @@ class BenchmarkWork(BenchmarkRecord):
         self._items: tuple[str, Items] | None = None
         self._good = ""  # the data set that was found last
         self._clock: Clock | None = None
+        self._following = True  # whether the run that goes on is the one on screen
         self._setting: Worker[Asked] = Worker(self._set_up, "camwidgets-benchmark-setup")
         self._running: Worker[tuple[Asked, Path, Clock]] = Worker(self._evaluate, "camwidgets-benchmark-run")
         super().__init__(networks, **traits)
@@ -102,10 +113,10 @@ class BenchmarkWork(BenchmarkRecord):
             with self._lock:
                 ticket.check()
                 self._good = asked.data
-                self._found, self._tests = set_words(items), measure_words(items)
+                self._found, self._tests = set_words(items), measure_words(items, asked.mosaics is not None)
                 self._methods = method_words(classifier)
                 self._networks = self.networks.options()
-                self._drop_tests(items)
+                self._drop_tests(items, asked.mosaics is not None)
                 self.problem = _problem(classifier, items, asked, self.tests)
                 if classifier is None:
                     self._status = offer(asked.network)
@@ -145,17 +156,17 @@ class BenchmarkWork(BenchmarkRecord):
                     self._sets = [*self._sets, {"value": data, "text": Path(data).name or data, "group": "Found"}]
         return kept[1]
 
-    def _drop_tests(self, items: Items | None) -> None:
-        """Tests that the data set cannot serve are switched off, and that is said."""
-        out = [name for name in self.tests if lacking(items, find_measure(name).needs)]
+    def _drop_tests(self, items: Items | None, mosaics: bool) -> None:
+        """Tests that the data set, or mosaics of it, cannot serve are switched off, and that is said."""
+        out = [name for name in self.tests if lacking(items, find_measure(name).needs, mosaics)]
         if out:
             self._ready = False
             self.tests = [name for name in self.tests if name not in out]
             self._ready = True
             self.code = self._code()
-            missing = lacking(items, [need for name in out for need in find_measure(name).needs])
-            text = f"Switched off: {', '.join(out)} (this data set has no {missing})."
-            self._status = {"state": "told", "text": text}
+            missing = lacking(items, [need for name in out for need in find_measure(name).needs], mosaics)
+            whose = "mosaics have" if mosaics else "this data set has"
+            self._status = {"state": "told", "text": f"Switched off: {', '.join(out)} ({whose} no {missing})."}
 
     def _code(self) -> str:
         """The lines that run what is asked."""
@@ -170,24 +181,37 @@ class BenchmarkWork(BenchmarkRecord):
             classifier = self._network(asked, self._preparing)
             if classifier is None:
                 raise ValueError(f"the weights of {asked.network} are not on this machine; download them first")
-            items = self._opened(asked.data)
+            items, limit = self._opened(asked.data), asked.limit
+            if asked.mosaics is not None:
+                self._preparing("making mosaics …")
+                items = items if limit is None else items.limit(limit, asked.seed)
+                items, limit = mosaics(classifier, items, asked.mosaics, seed=asked.seed), None
             if clock.stop.is_set():
                 raise Superseded
             with closing(Recorded(path)) as kept:
+                clock.look = lambda: self._glance(path, kept.number)
                 try:
                     evaluate(
-                        classifier, items, list(asked.methods), asked.tests, target=asked.target,
-                        limit=asked.limit, seed=asked.seed, results=kept, progress=clock,
+                        classifier, items, list(asked.methods), asked.tests, target=asked.target, fit=asked.fit,
+                        limit=limit, seed=asked.seed, results=kept, engine=asked.engine, workers=asked.workers,
+                        progress=clock, stop=clock.stop.is_set,
                     )  # fmt: skip
                 finally:
                     number = kept.number
             state = "done"
-        except Superseded:
+        except (Superseded, Stopped):
             state = "cancelled"
         except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
             self._fail(error)
         finally:
             self._over(clock, state, path, number)
+
+    def _glance(self, path: Path, number: int | None) -> None:
+        """Show the numbers so far, unless somebody looks at another run, or the last look was a moment ago."""
+        with self._lock:
+            wanted = number is not None and self._following and path == self._path
+            if wanted and time.monotonic() >= self._next_look and not self._looking.busy:
+                self._looking.submit(Look(path, number, so_far=True))
 
     def _preparing(self, text: str) -> None:
         with self._lock:
@@ -198,7 +222,7 @@ class BenchmarkWork(BenchmarkRecord):
             self._progress = clock.words(state)
             self._clock = None
             self._list()
-            if number is not None and path == self._path:
+            if number is not None and path == self._path and self._following:
                 self._shown = None
                 self._looking.submit(Look(path, number))
 
@@ -215,7 +239,13 @@ def _problem(classifier: Classifier | None, items: Items | None, asked: Asked, t
         return f"the weights of {asked.network} are not on this machine"
     try:
         wanted = {name: asked.tests.get(name, {}) for name in tests}
-        checked(classifier, items, make_plan(classifier, list(asked.methods), wanted, target=asked.target))
+        plan = make_plan(classifier, list(asked.methods), wanted, target=asked.target, fit=asked.fit)
+        if asked.engine == "ray" and find_spec("ray") is None:
+            return "engine 'ray' needs Ray: pip install 'camwidgets[ray]'"
+        if asked.mosaics is None:
+            checked(classifier, items, plan)
+        elif not match_labels(items, classifier):
+            return f"{items.name} has no labels, and mosaics are made of pictures whose class is known"
     except (ValueError, TypeError) as error:
         return sentence(error)
     return ""
@@ -226,5 +256,6 @@ def asked_of(traits: BenchmarkTraits, download: bool = False) -> Asked:
     tests = {name: dict(traits.parameters.get(name, {})) for name in traits.tests}
     methods = tuple(asked_methods(traits.methods, traits.enhanced))
     return Asked(
-        traits.network, traits.data, methods, tests, traits.target, traits.limit, traits.seed, download
-    )
+        traits.network, traits.data, methods, tests, traits.target, traits.limit, traits.seed, traits.fit,
+        traits.mosaics, traits.engine, traits.workers, download,
+    )  # fmt: skip

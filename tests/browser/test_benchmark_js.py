@@ -252,8 +252,14 @@ def test_two_runs_are_drawn_beside_each_other(view: StubView, bench: Benchmark) 
         bench.show(2).wait()
     part = view.root.locator(".cw-changes")
     expect(part.locator("h3")).to_have_text("Run 1 → run 2")
-    assert part.locator("tbody tr").count() == len(METHODS)
+    assert part.get_by_label("Difference of two runs").locator("tbody tr").count() == len(METHODS)
     expect(part).to_contain_text("pictures of both runs")
+    asked = part.get_by_label("What was asked differently").locator("tbody tr")
+    assert {row.inner_text().split("\t")[0] for row in asked.all()} == {"pictures", "limit", "list of pictures"}
+    assert asked.first.inner_text().split("\t") == ["pictures", "4", "8"]
+    same = dict(view.get("_change")) | {"settings": []}
+    view.set(_change=same)
+    expect(part).to_contain_text("Nothing was asked differently.")
     keep_screenshot(view.root, "benchmark-compare")
 
 
@@ -280,6 +286,86 @@ def test_nothing_on_record_says_what_to_do(stub_page: StubPage) -> None:
     view.root.get_by_role("button", name="Choose the toy world").click()
     assert view.get("data") == "toyworld"
     expect(view.root.get_by_role("button", name="Choose the toy world")).to_be_hidden()
+
+
+def test_mosaics_fit_and_engine_are_asked_for(view: StubView) -> None:
+    view.root.get_by_role("radio", name="middle").check()
+    view.root.get_by_label("Number of mosaics").fill("12")
+    view.root.get_by_label("Number of mosaics").press("Tab")
+    expect(view.root.get_by_label("Number of workers")).to_be_hidden()
+    view.root.get_by_role("radio", name="Ray").check()
+    expect(view.root.get_by_label("Number of workers")).to_be_visible()
+    view.root.get_by_label("Number of workers").fill("3")
+    view.root.get_by_label("Number of workers").press("Tab")
+    assert [view.get(name) for name in ("fit", "mosaics", "engine", "workers")] == ["crop", 12, "ray", 3]
+    expect(view.root.locator(".cw-made")).to_contain_text("48 cells of 12 mosaics")
+    view.root.get_by_role("button", name="Run", exact=True).click()
+    asked = messages(view, "run")[-1]["asked"]
+    assert [asked[name] for name in ("fit", "mosaics", "engine", "workers")] == ["crop", 12, "ray", 3]
+    view.root.get_by_label("Number of mosaics").fill("")
+    view.root.get_by_label("Number of mosaics").press("Tab")
+    assert view.get("mosaics") is None
+
+
+def test_parameters_that_are_words(view: StubView) -> None:
+    layers = view.root.get_by_label("Cascading randomisation: layers")
+    expect(layers).to_have_value("all")
+    layers.fill("head+S5")
+    layers.press("Tab")
+    assert view.get("parameters") == {"cascading": {"layers": "head+S5"}}
+    seed = view.root.get_by_label("Cascading randomisation: seed")
+    seed.fill("4")
+    seed.press("Tab")
+    assert view.get("parameters") == {"cascading": {"layers": "head+S5", "seed": 4}}
+    layers.fill(" ")
+    layers.press("Tab")
+    assert "cascading" not in view.get("parameters") or "layers" not in view.get("parameters")["cascading"]
+
+
+def test_numbers_so_far_say_that_they_are(view: StubView) -> None:
+    report = dict(view.get("_report"))
+    rows = [row | {"cells": [[value, None, None] for value, _, _ in row["cells"]]} for row in report["rows"]]
+    view.set(_progress={"state": "running", "done": 3, "total": 8, "rate": 0.5, "left": 10.0, "seconds": 6.0})
+    view.set(_report=report | {"state": "running", "pictures": 3, "rows": rows})
+    settle(view)
+    expect(view.root.locator(".cw-headline")).to_contain_text("3 of 8 pictures")
+    expect(view.root.locator(".cw-headline")).to_contain_text("so far")
+    expect(view.root).to_contain_text("The run goes on: intervals come at its end.")
+    assert view.root.locator(".cw-dots-range").count() == 0
+    assert view.root.locator(".cw-dots-dot").count() == len(METHODS)
+    keep_screenshot(view.root, "benchmark-so-far")
+
+
+def test_a_curve_over_layers(view: StubView) -> None:
+    steps = ["head", "S3", "S1"]
+    values: dict[str, list[float]] = {
+        "Grad-CAM": [0.9, 0.2, -0.1], "LayerCAM": [0.8, 0.3, 0.1], "centre": [1.0, 1.0, 1.0], "random": [1.0, 1.0, 1.0],
+    }  # fmt: skip
+    curve = [
+        {"method": name, "steps": steps, "value": at, "low": [v - 0.05 for v in at], "high": [v + 0.05 for v in at]}
+        for name, at in values.items()
+    ]
+    report = dict(view.get("_report"))
+    about = {"name": "cascading-mean", "title": "ρ as more and more is drawn anew", "test": "cascading", "arrow": "↓",
+             "better": -1, "unit": "correlation", "curve": curve}  # fmt: skip
+    rows = [row | {"cells": [*row["cells"], [sum(values[row["method"]]) / 3, None, None]]} for row in report["rows"]]
+    view.set(_report=report | {"results": [*report["results"], about], "rows": rows})
+    expect(view.root.locator(".cw-curves")).to_be_hidden()
+    view.root.locator(".cw-figure select").select_option("cascading-mean")
+    expect(view.root.locator(".cw-curves")).to_be_visible()
+    dots = view.root.locator(".cw-curve-dot").evaluate_all(
+        "dots => dots.map(dot => [dot.dataset.step, Number(dot.dataset.value), dot.getBoundingClientRect().y])"
+    )
+    wanted = [pair for at in values.values() for pair in zip(steps, at, strict=True)]
+    assert [(step, value) for step, value, _ in dots] == wanted
+    by_value = sorted(dots, key=lambda dot: dot[1])
+    assert by_value[0][2] > by_value[-1][2], "greater values lie higher"
+    names = view.root.locator(".cw-curve text").evaluate_all("all => all.map(one => one.getBoundingClientRect().y)")
+    gaps = [abs(a - b) for i, a in enumerate(names) for b in names[:i]]
+    assert min(gaps) > 12, "names at the lines' ends do not lie on each other"
+    keep_screenshot(view.root, "benchmark-curve")
+    view.root.locator(".cw-figure select").select_option("energy")
+    expect(view.root.locator(".cw-curves")).to_be_hidden()
 
 
 # ---------------------------------------------------------------------------------------------- looks
