@@ -15,9 +15,11 @@ What the paper leaves open, and what is done here: A is divided by its maximum (
 so that neither can be satisfied by scaling, and τ means the same everywhere; ω = 10, τ = 0.5; s^c in L_am is a
 probability (`score="logit"` for the bare logit, which has no lowest value).
 
-**What it costs.** With n classes in the fullest picture of a batch of B: one forward pass, n backward passes down to
-the tap whose graph is kept, one forward pass of the erased pictures (one a picture and class), and the backward pass
-through all of it, part of it second order: about 4 plain steps in time and memory with n = 1, and 1 + 2n beyond.
+**What it costs.** Without mining: n backward passes from the scores to the tap, n the classes of the fullest picture,
+and what is second order of the backward pass. Mining: one forward and backward pass more for every picture and class.
+Against a plain step, measured on the toy net (one thread, 16 pictures, S5 … S4): one class a picture, without mining the
+same time and memory (activations kept), with it 1.9 … 2.5 times the time and 2.0 times the memory; three classes a
+picture, 1.0 … 1.5 times the time without, 4.4 … 5.2 times the time and 4.1 times the memory with it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,9 @@ network by L_e. Here it is trained further, in the same world whose contexts sti
 of a few per cent of the pictures and once on the same batches without them.
 
 The maps are guided at S4, not at the last stage: a position of S5 sees 134 pixels, more than the whole picture, so that
-evidence of the context can be carried at the places of the object and L_e be satisfied; one of S4 sees 62.
+evidence of the context can be carried at the places of the object and L_e be satisfied; one of S4 sees 62. On scenes
+of another seed (150, context swapped), where this was chosen, S5 led to 12 %, S4 to 21 %, and S4 without mining to
+11 %.
 """
 
 from __future__ import annotations
