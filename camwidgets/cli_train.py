@@ -161,10 +161,7 @@ def gain(
         if masks:
             data.need_masks()
             extra = data.limit(masks, seed).ids
-        labels = "multi-label" if data.multi_label else "single-label"
-        yield module, GainObjective(
-            where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score, loss=labels
-        )
+        yield module, GainObjective(where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score)
 
     run(ctx.params, setup)
 
@@ -256,7 +253,7 @@ def source(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def _pair(value: Any) -> Any:
-    """"1+3" as (1, 3)."""
+    """ "1+3" as (1, 3)."""
     parts = value.split("+") if isinstance(value, str) else []
     return tuple(map(int, parts)) if len(parts) == 2 and all(part.isdecimal() for part in parts) else value
 

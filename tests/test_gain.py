@@ -315,6 +315,13 @@ def test_the_parts_add_up(data: Labelled, tmp_path: Path) -> None:
     np.testing.assert_allclose(frame["total"], total, rtol=1e-5)
 
 
+def test_the_loss_is_as_the_data_are(data: Labelled) -> None:
+    objective = GainObjective("relu")
+    for given, loss in ((data, "multi-label"), (world(6, objects=(1, 1)), "single-label")):
+        objective.check(given)
+        assert objective.settings()["loss"] == loss
+
+
 def test_a_guided_training_goes_on_as_if_unbroken(data: Labelled, tmp_path: Path) -> None:
     given: dict[str, Any] = {"epochs": 2, "batch": 6, "progress": None}
 
@@ -378,7 +385,7 @@ def test_data_that_cannot_be_learned_from_is_refused(data: Labelled, tmp_path: P
     absent = next(one for one in data if not one.present[3])
     empty = torch.zeros(96, 96, dtype=torch.uint8)
     for objective, given, said in (
-        (GainObjective("relu"), single, "several labels a picture are needed"),
+        (GainObjective("relu", loss="multi-label"), single, "several labels a picture are needed"),
         (GainObjective("relu", loss="single-label"), data, "exactly one is needed"),
         (GainObjective("relu", extra=["nobody"]), data, "unknown picture with extra supervision 'nobody'"),
         (GainObjective("relu", extra=[]), data, "names no picture"),

@@ -54,7 +54,8 @@ class GainObjective:
         extra_batch: at each step so many of these pictures are drawn beside the batch, so that a few masks among
             thousands of pictures are heard; they count in L_e and L_am, and in L_cl of their own.
         omega, tau: of the soft mask, ω > 0, 0 ≤ τ ≤ 1. score: "probability" or "logit", in the mining loss.
-        loss: "multi-label" (soft margin; a picture may hold none or several classes) or "single-label" (cross-entropy).
+        loss: "multi-label" (soft margin; a picture may hold none or several classes) or "single-label" (cross-entropy
+            of the one); None = as the data are.
     Raises:
         ValueError, TypeError: a number out of range, an unknown name.
 
@@ -67,7 +68,7 @@ class GainObjective:
 
     def __init__(
         self, tap: str, *, alpha: float = 1.0, extra: Extra | None = None, weight: float = 10.0, extra_batch: int = 8,
-        omega: float = OMEGA, tau: float = TAU, score: str = "probability", loss: str = "multi-label",
+        omega: float = OMEGA, tau: float = TAU, score: str = "probability", loss: str | None = None,
     ) -> None:  # fmt: skip
         for name, value, low, high in (
             ("alpha", alpha, 0.0, 1e6), ("weight", weight, 0.0, 1e6), ("omega", omega, 1e-3, 1e6),
@@ -79,7 +80,9 @@ class GainObjective:
                 raise ValueError(f"{name} must lie between {low:g} and {high:g}, not be {value:g}")
         self.tap, self.alpha, self.weight, self.extra_batch = str(tap), alpha, weight, extra_batch
         self.omega, self.tau = omega, tau
-        self.score, self.loss = choose("score", score, SCORES), choose("loss", loss, LOSSES)
+        self.score = choose("score", score, SCORES)
+        self._asked = None if loss is None else choose("loss", loss, LOSSES)
+        self.loss = self._asked or LOSSES[0]
         self._given = extra
         self._extra: list[Example] = []
         self._found: tuple[int, Tap] | None = None
@@ -101,6 +104,7 @@ class GainObjective:
 
     def check(self, data: Labelled) -> None:
         """The data has the labels that the loss needs, a positive somewhere, and the pictures that `extra` names."""
+        self.loss = self._asked or LOSSES[0 if data.multi_label else 1]
         if self.loss == "multi-label":
             data.need_multi_label()
         else:

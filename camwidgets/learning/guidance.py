@@ -17,9 +17,9 @@ probability (`score="logit"` for the bare logit, which has no lowest value).
 
 **What it costs.** Without mining: n backward passes from the scores to the tap, n the classes of the fullest picture,
 and what is second order of the backward pass. Mining: one forward and backward pass more for every picture and class.
-Against a plain step, measured on the toy net (one thread, 16 pictures, S5 … S4): one class a picture, without mining the
-same time and memory (activations kept), with it 1.9 … 2.5 times the time and 2.0 times the memory; three classes a
-picture, 1.0 … 1.5 times the time without, 4.4 … 5.2 times the time and 4.1 times the memory with it.
+Against a plain step, measured on the toy net (one thread, 16 pictures, S5 … S4): one class a picture, without mining
+the same time and memory (activations kept), with it 1.9 … 2.5 times the time and 2.0 times the memory; three classes
+a picture, 1.0 … 1.5 times the time without, 4.4 … 5.2 times the time and 4.1 times the memory with it.
 """
 
 from __future__ import annotations
