@@ -23,6 +23,7 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import Edit, Edits, Region, blame, open_bundle, save_bundle
 from camwidgets.investigate.groups import group_failures
+from camwidgets.widgets.failure_case import Case
 from camwidgets.widgets.failure_work import LIVE
 from tests.nets import state
 from tests.test_failures import BLUE, DATA, GREEN, RED, YELLOW, flat, net
@@ -42,6 +43,12 @@ def opened(explorer: FailureExplorer, number: int = 1) -> FailureExplorer:
     explorer.choose(number).wait()
     assert explorer.error is None
     return explorer
+
+
+def case(explorer: FailureExplorer) -> Case:
+    """The one that is open."""
+    assert explorer._open is not None
+    return explorer._open
 
 
 def hear(explorer: FailureExplorer, kind: str, **content: Any) -> FailureExplorer:
@@ -213,16 +220,16 @@ def test_tools_of_the_front_end(explorer: FailureExplorer) -> None:
     assert explorer._log[1]["text"] == "painted a box in #ff0000"
     hear(explorer, "undo")
     hear(explorer, "edit", tool="box", action="paint", colour="#0000ff", outside=True, region=box)
-    assert tuple(explorer._open.edits.picture[0, 0]) == BLUE  # type: ignore[union-attr]
-    assert tuple(explorer._open.edits.picture[9, 13]) == YELLOW  # type: ignore[union-attr]
+    assert tuple(case(explorer).edits.picture[0, 0]) == BLUE
+    assert tuple(case(explorer).edits.picture[9, 13]) == YELLOW
     hear(explorer, "undo")
     stroke = {"kind": "brush", "points": [[13.5, 9.5]], "radius": 3}
     hear(explorer, "edit", tool="brush", action="inpaint", colour="", outside=False, region=stroke)
     assert explorer._effect["back"]
     hear(explorer, "undo")
     hear(explorer, "edit", tool="box", action="background", backdrop=2, outside=False, region=box)
-    assert tuple(explorer._open.edits.picture[0, 0]) == GREEN  # type: ignore[union-attr]
-    assert tuple(explorer._open.edits.picture[9, 13]) == YELLOW  # type: ignore[union-attr]
+    assert tuple(case(explorer).edits.picture[0, 0]) == GREEN
+    assert tuple(case(explorer).edits.picture[9, 13]) == YELLOW
 
 
 @pytest.mark.parametrize(
@@ -288,7 +295,8 @@ def test_a_channel_its_map_and_its_patches(explorer: FailureExplorer) -> None:
     assert explorer._patches == {"state": "offer"}
     seen = np.frombuffer(explorer._channel_map, np.uint8).reshape(16, 16)
     assert seen.max() == 255
-    assert np.unravel_index(seen.argmax(), seen.shape) in [(y, x) for y in range(8, 12) for x in range(12, 16)]
+    y, x = divmod(int(seen.argmax()), 16)
+    assert 8 <= y < 12 <= x < 16
     hear(explorer, "index")
     assert explorer._patches["state"] == "done"
     assert {row["id"] for row in explorer._patches["rows"][:2]} == {"1", "3"}  # where there is yellow
@@ -309,7 +317,7 @@ def test_a_patch_is_pasted() -> None:
     hear(made, "edit", tool="paste", x=8, y=8)
     assert made.error is None
     assert made._patches["size"] == [2, 2]  # what a place of this tap sees
-    assert made._open.edits.picture[7:9, 7:9].tolist() == [[list(YELLOW)] * 2] * 2  # type: ignore[union-attr]
+    assert case(made).edits.picture[7:9, 7:9].tolist() == [[list(YELLOW)] * 2] * 2
     was, now = made._effect["leads"]
     assert now > was
     made.close()
@@ -319,14 +327,17 @@ def test_the_object_and_another_background_of_the_toy_world() -> None:
     world = ToyWorld(seed=5, n=16, context="swap")
     made = FailureExplorer("toy-shortcut", world).wait()
     assert made.table is not None
-    opened(made, made.table.failures[0].number)
+    number = made.table.failures[0].number
+    opened(made, number)
     assert made._case["object"]
-    scene = world[made.chosen]
-    assert np.array_equal(made._open.object, scene.objects[0].mask | (scene.instance_map == 1))  # type: ignore[union-attr]
+    scene = world[number]
+    mask = case(made).object
+    assert mask is not None
+    assert np.array_equal(mask, scene.objects[0].mask | (scene.instance_map == 1))
     other = next(one["value"] for one in made._backdrops if one["value"] != made.chosen)
     hear(made, "edit", tool="object", action="background", backdrop=other, region={"kind": "object"})
     assert made.error is None
-    now, mask = made._open.edits.picture, made._open.object  # type: ignore[union-attr]
+    now = case(made).edits.picture
     assert np.array_equal(now[mask], scene.image[mask])
     assert (now[~mask] != scene.image[~mask]).any(-1).mean() > 0.9
     made.close()
@@ -447,7 +458,9 @@ def test_the_network_is_left_alone_also_after_an_exception() -> None:
     before = state(classifier.module)
     made = FailureExplorer(classifier, DATA).wait()
     opened(made).switch_off(made.stage, 3).wait()
-    fails = classifier.module.second.register_forward_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("broken")))
+    fails = classifier.module.get_submodule("second").register_forward_hook(
+        lambda *_: (_ for _ in ()).throw(RuntimeError("broken"))
+    )
     made.edit(Edit("paint", SPOT, {"colour": RED})).wait()
     assert "broken" in (made.error or "")
     fails.remove()
@@ -465,7 +478,7 @@ def test_memory_is_bounded_and_a_case_comes_back_as_it_was_left() -> None:
     assert len(made._live) == LIVE
     assert [one["number"] for one in made.log["cases"]] == list(range(len(data)))
     opened(made, 0)
-    assert tuple(made._open.edits.picture[9, 13]) == (0, 0, 0)  # type: ignore[union-attr]
+    assert tuple(case(made).edits.picture[9, 13]) == (0, 0, 0)
     assert [step["text"] for step in made._log] == ["the picture as it was", "painted a box in #000000"]
     made.close()
 
@@ -545,7 +558,7 @@ def test_a_bundle_opens_in_a_fresh_process_and_shows_the_same(tmp_path: Path) ->
     assert steps == str([step["text"] for step in made._log])
     assert f"{made.chosen} input" in bundle.maps
     assert {f"{made.chosen} own", f"{made.chosen} taken"} == set(bundle.trees)
-    np.testing.assert_array_equal(bundle.pictures[f"{made.chosen} now"], made._open.edits.picture)  # type: ignore[union-attr]
+    np.testing.assert_array_equal(bundle.pictures[f"{made.chosen} now"], case(made).edits.picture)
     made.close()
 
 

@@ -38,7 +38,7 @@ class Failures extends Shell {
     this.case = casePart(act);
     this.blame = blamePart(act);
     this.trees = treesPart(act);
-    this.bar = jobBar("table", "pictures", act);
+    this.bar = jobBar("table", "looking at pictures", act);
     this.empty = this.emptyPart();
     this.foot = this.logPart();
     this.columns = h("div", { class: "cw-fail-columns" }, this.gallery.node, this.case.node, this.blame.node);

@@ -59,7 +59,7 @@ function blameRow(one, about, scale, act) {
 
 /** What the channel that was clicked sees. */
 function channelPart(act) {
-  const title = h("h3", {}), name = h("p", { class: "cw-muted" }), bar = jobBar("index", "pictures", act);
+  const title = h("h3", {}), name = h("p", { class: "cw-muted" }), bar = jobBar("index", "looking through pictures", act);
   const find = button("Find what excites it", () => act.send({ kind: "index" }), { class: "cw-button" });
   const offer = h("div", { class: "cw-fail-offer" }, h("p", { class: "cw-muted" }, "Looks through the data set for the places where this channel answers most."), find);
   const said = h("p", { class: "cw-muted" }), patches = h("div", { class: "cw-fail-patches" });

@@ -15,7 +15,7 @@ export function jobBar(what, words, act) {
       show(node, busy);
       if (!busy) return false;
       const share = job.total ? job.done / job.total : 0;
-      fill.style.width = percent(share);
+      fill.style.width = `${100 * share}%`;
       track.setAttribute("aria-valuenow", Math.round(100 * share));
       cancel.disabled = job.state === "stopping";
       say(text, job.state === "stopping" ? "stopping …" : `${words}: ${job.done} of ${job.total}${job.left === null || job.left === undefined ? "" : ` · ${duration(job.left)} left`}`);
@@ -111,7 +111,7 @@ function grid(words, act) {
   const rows = words.classes.map((own) => h("tr", {}, h("th", { scope: "row", title: own.label }, own.label), ...words.classes.map((taken) => {
     const n = at.get(`${own.index} ${taken.index}`) || 0, right = own.index === taken.index;
     if (!n) return h("td", { class: right ? "cw-fail-right" : "" });
-    const tone = right ? "" : `background: color-mix(in srgb, var(--cw-bad) ${Math.round(16 + 64 * n / most)}%, var(--cw-back))`;
+    const tone = right ? "" : `background: color-mix(in srgb, var(--cw-bad) ${Math.round(12 + 40 * n / most)}%, var(--cw-back))`;
     return h("td", { class: right ? "cw-fail-right" : "" }, h("button", {
       type: "button", style: tone, "data-cell": `${own.index} ${taken.index}`,
       title: right ? `${own.label}: ${n} right` : `${n} × ${own.label} taken for ${taken.label}`, onclick: () => pick(act, own.index, taken.index),

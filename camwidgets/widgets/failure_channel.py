@@ -143,7 +143,8 @@ class FailureChannel(FailureGallery):
 
     def _list_backdrops(self) -> None:
         """Pictures whose background can be borrowed: a right one of each class, with its object's mask if possible."""
-        table, found = self._table_or_raise(), []
+        table = self._table_or_raise()
+        found: list[dict[str, Any]] = []
         seen: set[int] = set()
         for d in sorted(table.decided, key=lambda d: (not d.right, d.number)):
             if d.label not in seen and len(found) < MOST_BACKDROPS and table.samples is not None:

@@ -11,6 +11,7 @@ import torch
 
 from ..classifiers.classifier import Classifier
 from ..classifiers.registry import EMBEDDED, TOYS, load
+from ..decomposition.tree import Decomposition
 from ..images import ImageSource
 from ..investigate.bundle import Bundle, open_bundle, save_bundle
 from ..investigate.failures import Decided, FailureTable
@@ -57,7 +58,9 @@ class FailureRecord(FailureWork):
         cases = [self._case_of(one["number"]) for one in log["cases"][-MOST_BUNDLED:]]
         pictures: dict[str, ImageSource] = {}
         maps: dict[str, np.ndarray] = {}
-        trees, pages, results = {}, {}, {}
+        trees: dict[str, Decomposition] = {}
+        pages: dict[str, str] = {}
+        results: dict[str, list[float]] = {}
         for case in cases:
             n, edits = case.decided.number, case.edits.copy()
             pictures |= {f"{n} original": edits.original, f"{n} now": edits.picture}
@@ -155,7 +158,7 @@ def checked_log(log: Any, classifier: Classifier) -> dict[str, Any]:
     if len(log["cases"]) > MOST_CASES:
         raise ValueError(f"the log holds {len(log['cases'])} pictures; at most {MOST_CASES} are read")
     for i, one in enumerate(log["cases"], 1):
-        numbers = [one.get(name) for name in ("number", "label", "predicted")] if isinstance(one, dict) else [None]
+        numbers: list[Any] = [one.get(n) for n in ("number", "label", "predicted")] if isinstance(one, dict) else [None]
         if not all(type(n) is int and n >= 0 for n in numbers) or not isinstance(one.get("edits"), dict):
             raise ValueError(f"picture {i} of the log cannot be read: number, label, predicted and edits are needed")
         if max(numbers[1:]) >= len(classifier.labels):

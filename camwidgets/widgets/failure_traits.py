@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,8 +79,7 @@ class FailureTraits(AnyWidget):
         self._ready = False
         self._lock = threading.RLock()
         self._workers: dict[str, Worker[Job]] = {
-            name: Worker(lambda job, ticket, name=name: self._work(name, job, ticket), f"camwidgets-failures-{name}")
-            for name in JOBS
+            name: Worker(partial(self._work, name), f"camwidgets-failures-{name}") for name in JOBS
         }
         palette = np.ascontiguousarray(table("inferno"), np.uint8).tobytes()
         super().__init__(_palette=palette, **traits)

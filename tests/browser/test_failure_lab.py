@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import camwidgets
@@ -95,7 +95,9 @@ def check(root: Locator) -> None:
     root.get_by_label("Background taken from").select_option(label=other)
     root.get_by_role("button", name="Apply to the object").click()
     expect(root.locator(".cw-fail-steps li[data-state=now]")).to_contain_text("before another background", timeout=WAIT)
-    expect(root.locator(".cw-fail-verdict")).to_have_attribute("data-kind", re.compile("same|flipped|back"), timeout=WAIT)
+    expect(root.locator(".cw-fail-verdict")).to_have_attribute(
+        "data-kind", re.compile("same|flipped|back"), timeout=WAIT
+    )
     root.get_by_role("radio", name="before | after").check()
     expect(root.locator(".cw-fail-tree figcaption").nth(1)).to_contain_text("after", timeout=WAIT)
     root.get_by_role("button", name="Undo").click()
@@ -108,7 +110,9 @@ def log_and_bundle(lab: Lab, root: Locator, folder: Path) -> None:
     expect(root.locator(".cw-fail-verdict")).to_have_attribute("data-kind", "none")
     root.locator(".cw-fail-steps button").last.click()
     expect(root.locator(".cw-fail-steps li[data-state=now]")).to_contain_text("before another background")
-    expect(root.locator(".cw-fail-verdict")).to_have_attribute("data-kind", re.compile("same|flipped|back"), timeout=WAIT)
+    expect(root.locator(".cw-fail-verdict")).to_have_attribute(
+        "data-kind", re.compile("same|flipped|back"), timeout=WAIT
+    )
     with lab.page.expect_download(timeout=WAIT) as waiting:
         root.get_by_role("button", name="Save bundle").click()
     file = folder / "failures.zip"
@@ -140,7 +144,7 @@ def drag(page: Page, frame: Locator, points: list[tuple[float, float]]) -> None:
     page.mouse.up()
 
 
-def test_a_stroke_on_a_photograph_is_answered(lab: Lab, record_property: pytest.RecordProperty) -> None:
+def test_a_stroke_on_a_photograph_is_answered(lab: Lab, record_property: Callable[[str, object], None]) -> None:
     """EfficientNet-Lite0: strokes are drawn while dragging, sent at release, answered; how fast is put on record."""
     lab.write_notebook("stroke.ipynb", [LITE0, "explorer.choose(0).wait().error"])
     lab.open_notebook("stroke.ipynb")
