@@ -62,7 +62,7 @@ class Adversarial extends Shell {
 
   /** Before the first attack: the picture, and what to do. */
   readyPart() {
-    const canvas = h("canvas", { class: "cw-picture-box", width: 8, height: 8, role: "img", "aria-label": "the picture" }), seen = h("p", { class: "cw-finding" });
+    const canvas = h("canvas", { class: "cw-adv-canvas", width: 8, height: 8, role: "img", "aria-label": "the picture" }), seen = h("p", { class: "cw-adv-finding" });
     const words = h("p", {}, "How little has to change until this is taken for something else? Attack computes a few strengths ε; then one slider moves pictures, maps, channels and tree together.");
     const go = button("Attack", () => this.run(), { class: "cw-button cw-primary" });
     return { canvas, seen, go, node: h("section", { class: "cw-adv-ready", hidden: true }, canvas, h("div", {}, seen, words, go)) };

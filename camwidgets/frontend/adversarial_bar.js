@@ -16,12 +16,12 @@ function secondsText(seconds) {
 
 /** Attack and Cancel, progress, and whether what is on screen is of other settings. */
 export function attackBar(act) {
-  const run = button("Attack", () => act.run(), { class: "cw-button cw-primary cw-run", title: "make the sweep (key r)" });
-  const stop = button("Cancel", () => act.send({ kind: "stop" }), { class: "cw-button cw-stop", title: "end the sweep (key x)" });
-  const fill = h("i"), track = h("div", { class: "cw-track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": "Attack" }, fill);
-  const buttons = h("div", { class: "cw-run-buttons" }, run, stop);
-  const words = h("p", { class: "cw-run-words", role: "status" }), why = h("p", { class: "cw-run-why" });
-  const node = h("div", { class: "cw-run-bar cw-needs-kernel" }, buttons, h("div", { class: "cw-grow" }, track, words, why));
+  const run = button("Attack", () => act.run(), { class: "cw-button cw-primary cw-adv-run", title: "make the sweep (key r)" });
+  const stop = button("Cancel", () => act.send({ kind: "stop" }), { class: "cw-button cw-adv-stop", title: "end the sweep (key x)" });
+  const fill = h("i"), track = h("div", { class: "cw-adv-track", role: "progressbar", "aria-valuemin": "0", "aria-valuemax": "100", "aria-label": "Attack" }, fill);
+  const buttons = h("div", { class: "cw-adv-run-buttons" }, run, stop);
+  const words = h("p", { class: "cw-adv-run-words", role: "status" }), why = h("p", { class: "cw-adv-run-why" });
+  const node = h("div", { class: "cw-adv-run-bar cw-needs-kernel" }, buttons, h("div", { class: "cw-grow" }, track, words, why));
   return {
     node,
     /** stale: names of settings that changed since the sweep on screen was made. */
@@ -46,10 +46,10 @@ export function attackBar(act) {
 }
 
 export function epsBar(act) {
-  const play = button("Play", () => toggle(), { class: "cw-button cw-play", title: "from ε to ε (space)", "aria-pressed": "false" });
+  const play = button("Play", () => toggle(), { class: "cw-button cw-adv-play", title: "from ε to ε (space)", "aria-pressed": "false" });
   const input = h("input", { type: "range", class: "cw-slider cw-eps", min: 0, max: 1, step: 1, "aria-label": "ε, the strength of the attack", oninput: () => { halt(); act.go(Number(input.value)); } });
   const marks = h("div", { class: "cw-eps-marks", "aria-hidden": "true" }), ticks = h("div", { class: "cw-eps-ticks", "aria-hidden": "true" });
-  const value = h("output", { class: "cw-eps-value" }), exact = h("span", { class: "cw-muted cw-eps-exact" }), found = h("p", { class: "cw-finding" });
+  const value = h("output", { class: "cw-eps-value" }), exact = h("span", { class: "cw-muted cw-eps-exact" }), found = h("p", { class: "cw-adv-finding" });
   const node = h("section", { class: "cw-eps-bar", "aria-label": "Strength of the attack" }, found,
     h("div", { class: "cw-eps-row" }, play, h("div", { class: "cw-eps-track" }, marks, input, ticks), h("div", { class: "cw-eps-number" }, value, exact)));
   let sweep = null, at = 0, timer = 0;

@@ -17,7 +17,7 @@ export function subjectGroup(act) {
 
 /** A number that is taken when it is left or Enter is pressed. */
 function number(name, properties, change) {
-  const input = h("input", { type: "number", class: "cw-text cw-number-input", "aria-label": name, ...properties,
+  const input = h("input", { type: "number", class: "cw-text cw-adv-number", "aria-label": name, ...properties,
     onchange: () => { if (input.value !== "" && Number.isFinite(Number(input.value))) change(Number(input.value)); else input.value = last; } });
   let last = "";
   return { input, set(value) { last = String(value); if (document.activeElement !== input) input.value = last; }, limit(most) { input.max = most; } };

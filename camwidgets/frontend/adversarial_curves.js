@@ -15,7 +15,7 @@ export function svg(tag, properties = {}, ...children) {
 
 /** lines: [{of: "true" | "wrong", dash, values, out: [bool], name}] */
 function plot(label, go) {
-  const lines = svg("g"), axes = svg("g"), dots = svg("g"), cursor = svg("line", { class: "cw-cursor", y1: TOP, y2: H - BOTTOM });
+  const lines = svg("g"), axes = svg("g"), dots = svg("g"), cursor = svg("line", { class: "cw-adv-cursor", y1: TOP, y2: H - BOTTOM });
   const drawing = svg("svg", { viewBox: `0 0 ${W} ${H}`, class: "cw-adv-plot", role: "img", "aria-label": label }, axes, cursor, lines, dots);
   let count = 1, top = 1, shown = [];
   const x = (i) => LEFT + ((W - LEFT - RIGHT) * i) / Math.max(1, count - 1), y = (v) => H - BOTTOM - ((H - TOP - BOTTOM) * v) / top;
@@ -31,7 +31,7 @@ function plot(label, go) {
       count = sweep.frames.length;
       const every = Math.ceil(count / 9), { norm } = sweep.asked;
       axes.replaceChildren(
-        ...[0, 0.5, 1].flatMap((part) => [svg("line", { class: "cw-axis", x1: LEFT, x2: W - RIGHT, y1: y(part * top), y2: y(part * top) }),
+        ...[0, 0.5, 1].flatMap((part) => [svg("line", { class: "cw-adv-axis", x1: LEFT, x2: W - RIGHT, y1: y(part * top), y2: y(part * top) }),
           svg("text", { x: LEFT - 6, y: y(part * top) + 4, "text-anchor": "end" }, format(part * top))]),
         ...sweep.frames.map(({ eps }, i) => (i % every ? "" : svg("text", { x: x(i), y: H - 8, "text-anchor": i ? "middle" : "start" }, i ? epsText(eps, norm, false) : "ε 0"))),
         sweep.flip === null ? "" : svg("line", { class: "cw-flip-line", x1: x(sweep.flip), x2: x(sweep.flip), y1: TOP, y2: H - BOTTOM }));
@@ -73,8 +73,8 @@ export function curvesPart(act) {
   ], (value) => act.put({ chosen: value }));
   const title = h("h3", {}), note = h("p", { class: "cw-muted cw-adv-note" });
   const node = h("div", { class: "cw-adv-curves" },
-    h("section", { class: "cw-part", "aria-label": "Probability" }, h("header", { class: "cw-part-head" }, h("h3", {}, "Probability over ε")), probability.node, words.node),
-    h("section", { class: "cw-part", "aria-label": "Peak responses" }, h("header", { class: "cw-part-head" }, title, chosen.node), response.node, channels.node, note));
+    h("section", { class: "cw-adv-part", "aria-label": "Probability" }, h("header", { class: "cw-adv-part-head" }, h("h3", {}, "Probability over ε")), probability.node, words.node),
+    h("section", { class: "cw-adv-part", "aria-label": "Peak responses" }, h("header", { class: "cw-adv-part-head" }, title, chosen.node), response.node, channels.node, note));
   let sure = [], followed = [], key = "";
 
   function load(sweep, which) {

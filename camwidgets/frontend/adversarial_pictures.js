@@ -19,8 +19,8 @@ export function drawRgb(canvas, bytes, at, width, height) {
 }
 
 function picture(name) {
-  const canvas = h("canvas", { class: "cw-picture-box", width: 8, height: 8, role: "img", "aria-label": name });
-  const head = h("b", {}, name), words = h("span", { class: "cw-under" }), note = h("span", { class: "cw-under cw-muted" });
+  const canvas = h("canvas", { class: "cw-adv-canvas", width: 8, height: 8, role: "img", "aria-label": name });
+  const head = h("b", {}, name), words = h("span", { class: "cw-adv-under" }), note = h("span", { class: "cw-adv-under cw-muted" });
   return { canvas, head, words, note, node: h("figure", { class: "cw-adv-picture" }, canvas, h("figcaption", {}, head, words, note)) };
 }
 
@@ -133,16 +133,16 @@ export function mapsPart(act) {
     { value: "top", text: "top class", describe: "where the class is seen that the picture is taken for, clean and attacked" },
   ], (value) => act.put({ maps_of: value }));
   const grid = h("div", { class: "cw-adv-grid" }), told = h("span", { class: "cw-muted cw-adv-told" });
-  const node = h("section", { class: "cw-part", "aria-label": "Stage maps" },
-    h("header", { class: "cw-part-head" }, h("h3", {}, "Where it is seen, stage by stage"), told, of.node), grid);
+  const node = h("section", { class: "cw-adv-part", "aria-label": "Stage maps" },
+    h("header", { class: "cw-adv-part-head" }, h("h3", {}, "Where it is seen, stage by stage"), told, of.node), grid);
   let cells = [], drawn = ["", ""];
   return {
     node,
     load({ sweep }) {
       drawn = ["", ""];
       cells = ["clean", "attacked"].map((row) => sweep.stages.map(({ name, width, height }) => {
-        const canvas = h("canvas", { class: "cw-picture-box", width: 8, height: 8, role: "img", "aria-label": `${name}, ${row}`, title: `${name}: ${height} × ${width}, ${row}` });
-        const words = h("span", { class: "cw-under cw-muted" });
+        const canvas = h("canvas", { class: "cw-adv-canvas", width: 8, height: 8, role: "img", "aria-label": `${name}, ${row}`, title: `${name}: ${height} × ${width}, ${row}` });
+        const words = h("span", { class: "cw-adv-under cw-muted" });
         return { canvas, words, node: h("figure", {}, canvas, words) };
       }));
       grid.style.gridTemplateColumns = `auto repeat(${sweep.stages.length}, minmax(0, 1fr))`;

@@ -14,11 +14,11 @@ const ink = ([r, g, b]) => (0.299 * r + 0.587 * g + 0.114 * b > 140 ? "#1a1a1a" 
 export function treePart(act) {
   const drawing = svg("svg", { class: "cw-adv-tree", role: "group", "aria-label": "Change of the tree" });
   const none = h("p", { class: "cw-muted" }), told = h("p", { class: "cw-muted cw-adv-told" });
-  const cells = ["clean", "attacked"].map((name) => ({ name, canvas: h("canvas", { class: "cw-picture-box", width: 8, height: 8, role: "img", "aria-label": `channel, ${name}` }), under: h("span", { class: "cw-under" }) }));
+  const cells = ["clean", "attacked"].map((name) => ({ name, canvas: h("canvas", { class: "cw-adv-canvas", width: 8, height: 8, role: "img", "aria-label": `channel, ${name}` }), under: h("span", { class: "cw-adv-under" }) }));
   const title = h("h4", {}), peaks = h("p", { class: "cw-muted" });
   const side = h("div", { class: "cw-adv-channel" }, title, h("div", { class: "cw-adv-two" }, ...cells.map(({ canvas, under }) => h("figure", {}, canvas, under))), peaks);
   const scroll = h("div", { class: "cw-adv-scroll" }, drawing), body = h("div", { class: "cw-adv-why" }, scroll, side);
-  const node = h("section", { class: "cw-part", "aria-label": "Tree" }, h("header", { class: "cw-part-head" }, h("h3", {}, "Why: the clean tree → the tree at this ε"), told), none, body);
+  const node = h("section", { class: "cw-adv-part", "aria-label": "Tree" }, h("header", { class: "cw-adv-part-head" }, h("h3", {}, "Why: the clean tree → the tree at this ε"), told), none, body);
   let places = [], drawn = "", painted = "", sweep = null;
 
   function layout({ tree }) {

@@ -59,12 +59,13 @@ def sheet(explorer: AdversarialExplorer) -> Image.Image:
     """The ε on screen: clean, attacked, perturbation; and the stage maps of the chosen class, clean above attacked."""
     shown, i = shown_of(explorer), explorer.index
     first, here = shown.sweep.frames[0], shown.sweep.frames[i]
+    # Plain letters: the font that Pillow brings has no ε and no ×.
     unit = f"{255 * here.eps:.3g}/255" if here.attack.norm == "linf" else f"{here.eps:.3g} (L2)"
     told = [f"{f.predictions[0].label} {f.predictions[0].probability:.0%}" for f in (first, here)]
     factor = 0.5 / max(float(here.attack.perturbation.abs().max()), 1e-12)
-    noise = f"perturbation × {factor:.0f}" if i else "no perturbation"
+    noise = f"perturbation, {factor:.0f} times" if i else "no perturbation"
     pictures = [first.attack.pictures[0], here.attack.adversarial_pictures[0], here.attack.amplified()]
-    rows = [strip([Image.fromarray(p) for p in pictures], [f"clean: {told[0]}", f"ε = {unit}: {told[1]}", noise], SIDE)]
+    rows = [strip([Image.fromarray(p) for p in pictures], [f"clean: {told[0]}", f"eps {unit}: {told[1]}", noise], SIDE)]
     label = {"true": shown.sweep.label, "wrong": shown.rival.label, "top": "the top class"}[explorer.maps_of]
     for frame, at, word in ((first, 0, "clean"), (here, i, "attacked")):
         maps = shown.maps[explorer.maps_of][at]

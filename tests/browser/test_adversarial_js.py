@@ -87,7 +87,7 @@ def test_the_slider_moves_everything_without_the_kernel(view: StubView, explorer
         )
         level = "0" if not i else f"{round(255 * frame.eps)}/255"
         expect(view.root.locator(".cw-eps-value")).to_have_text(f"ε = {level}")
-        assert float(view.root.locator(".cw-cursor").first.get_attribute("x1") or 0) == pytest.approx(_x(i))
+        assert float(view.root.locator(".cw-adv-cursor").first.get_attribute("x1") or 0) == pytest.approx(_x(i))
         shown = view.root.locator(".cw-adv-lines .cw-number").all_inner_texts()
         peaks = [f"{v:.1f}" for v in frame.peaks]
         assert [one.removesuffix(" ×") for one in shown[2 : 2 + len(peaks)]] == peaks
@@ -122,7 +122,7 @@ def test_marks_and_finding(view: StubView, explorer: AdversarialExplorer) -> Non
     words = explorer._sweep
     gone = {one["at"] for one in words["drops"] if one["at"] is not None}
     assert view.root.locator(".cw-eps-drop").count() == len(gone)
-    told = view.root.locator(".cw-eps-bar .cw-finding").inner_text()
+    told = view.root.locator(".cw-eps-bar .cw-adv-finding").inner_text()
     if words["flip"] is None:
         assert "does not become" in told
         assert view.root.locator(".cw-eps-flip").count() == 0
@@ -133,12 +133,12 @@ def test_marks_and_finding(view: StubView, explorer: AdversarialExplorer) -> Non
     unflipped = {**words, "id": 99, "flip": None, "asked": {**words["asked"], "targeted": False}}
     view.set(_sweep=unflipped)
     settle(view)
-    expect(view.root.locator(".cw-eps-bar .cw-finding")).to_contain_text("does not flip up to ε = 96/255.")
+    expect(view.root.locator(".cw-eps-bar .cw-adv-finding")).to_contain_text("does not flip up to ε = 96/255.")
     assert view.root.locator(".cw-notice").is_hidden()
     view.set(_sweep={**unflipped, "id": 100, "flip": 2})
     settle(view)
     assert view.root.locator(".cw-eps-flip").get_attribute("data-at") == "2"
-    expect(view.root.locator(".cw-eps-bar .cw-finding")).to_contain_text("at ε = 32/255 (not yet at 8/255).")
+    expect(view.root.locator(".cw-eps-bar .cw-adv-finding")).to_contain_text("at ε = 32/255 (not yet at 8/255).")
 
 
 def test_keys_and_play(view: StubView) -> None:
@@ -155,9 +155,9 @@ def test_keys_and_play(view: StubView) -> None:
     view.wait_until("model.get('index') === 3")
     view.root.get_by_role("button", name="Play").click()
     view.wait_until("model.get('index') === 0 || model.get('index') === 1")
-    expect(view.root.locator(".cw-play")).to_have_text("Pause")
+    expect(view.root.locator(".cw-adv-play")).to_have_text("Pause")
     view.wait_until("model.get('index') === 3")
-    expect(view.root.locator(".cw-play")).to_have_text("Play")
+    expect(view.root.locator(".cw-adv-play")).to_have_text("Play")
     view.root.locator(".cw-adv-plot").first.click(position={"x": 45, "y": 60})
     view.wait_until("model.get('index') === 0")
     assert view.sent == []
@@ -189,7 +189,7 @@ def test_the_tree_stays_in_place_and_a_click_shows_the_channel(view: StubView, e
     assert view.get("channel") == other["name"]
     assert box(view, other["name"]).get_attribute("aria-pressed") == "true"
     expect(view.root.locator(".cw-adv-channel h4")).to_contain_text(other["name"])
-    expect(view.root.locator(".cw-adv-channel .cw-under").nth(1)).to_have_text(f"attacked: {other['peaks'][3]:.2f}")
+    expect(view.root.locator(".cw-adv-channel .cw-adv-under").nth(1)).to_have_text(f"attacked: {other['peaks'][3]:.2f}")
     assert changed_share(before, seen(view, ".cw-adv-channel canvas", 1)) > 0.02
     box(view, tree["rows"][0]["name"]).focus()
     view.page.keyboard.press("Enter")
@@ -230,10 +230,10 @@ def test_attack_takes_what_was_chosen_with_it(view: StubView) -> None:
     view.root.get_by_label("Strongest ε").press("Tab")
     view.root.get_by_role("radio", name="away from a class").check()
     settle(view)
-    expect(view.root.locator(".cw-run-why")).to_contain_text("Of other settings than those chosen now (")
-    expect(view.root.locator(".cw-run-why")).to_contain_text("Attack again")
-    assert view.root.locator(".cw-run-bar").evaluate("n => n.classList.contains('cw-is-stale')")
-    view.root.locator(".cw-run").click()
+    expect(view.root.locator(".cw-adv-run-why")).to_contain_text("Of other settings than those chosen now (")
+    expect(view.root.locator(".cw-adv-run-why")).to_contain_text("Attack again")
+    assert view.root.locator(".cw-adv-run-bar").evaluate("n => n.classList.contains('cw-is-stale')")
+    view.root.locator(".cw-adv-run").click()
     content = view.sent[-1]["content"]
     assert content["kind"] == "run"
     asked = content["asked"]
@@ -246,19 +246,19 @@ def test_working_cancel_and_failing(view: StubView) -> None:
     running = {"state": "running", "share": 0.42, "seconds": 10.0, "left": 14.2, "text": "attacking: ε 3 of 9"}
     view.set(_progress=running)
     settle(view)
-    expect(view.root.locator(".cw-run-words")).to_have_text("attacking: ε 3 of 9 · about 14 s left")
-    assert view.root.locator(".cw-track").get_attribute("aria-valuenow") == "42"
+    expect(view.root.locator(".cw-adv-run-words")).to_have_text("attacking: ε 3 of 9 · about 14 s left")
+    assert view.root.locator(".cw-adv-track").get_attribute("aria-valuenow") == "42"
     go(view, 1)  # what is there can be looked at meanwhile
     expect(view.root.locator(".cw-eps-value")).to_have_text("ε = 8/255")
     view.root.get_by_role("button", name="Cancel").click()
     assert view.sent[-1]["content"] == {"kind": "stop"}
     view.set(_progress={**running, "state": "stopping"})
     settle(view)
-    expect(view.root.locator(".cw-run-words")).to_have_text("stopping after this pass …")
+    expect(view.root.locator(".cw-adv-run-words")).to_have_text("stopping after this pass …")
     view.set(_progress={**running, "state": "cancelled"})
     settle(view)
-    expect(view.root.locator(".cw-run-words")).to_contain_text("the one from before")
-    expect(view.root.locator(".cw-stop")).to_be_hidden()
+    expect(view.root.locator(".cw-adv-run-words")).to_contain_text("the one from before")
+    expect(view.root.locator(".cw-adv-stop")).to_be_hidden()
     failed = {"state": "error", "text": "the attack mine returned NaN", "hint": "What was there …", "details": "x"}
     view.set(_progress={**running, "state": "failed"}, _status=failed)
     settle(view)
@@ -310,7 +310,7 @@ def test_the_saved_page_works_alone(stub_page: StubPage, explorer: AdversarialEx
         found = canvas_pixels(page.locator(".cw-adv-picture canvas").nth(1))[..., :3]
         np.testing.assert_array_equal(found, explorer.sweep.frames[index].attack.adversarial_pictures[0])
     page.locator(".cw-adv-box").last.click()
-    expect(page.locator(".cw-run-bar")).to_be_hidden()
+    expect(page.locator(".cw-adv-run-bar")).to_be_hidden()
     expect(page.get_by_role("button", name="Copy code")).to_be_visible()
 
 

@@ -46,13 +46,13 @@ def say(lab: Lab, code: str) -> str:
 def attack(lab: Lab, root: Locator) -> None:
     expect(root.locator(".cw-adv-ready")).to_contain_text("Taken for car", timeout=60_000)
     root.locator(".cw-adv-ready").get_by_role("button", name="Attack").click()
-    expect(root.locator(".cw-eps-bar .cw-finding")).to_contain_text("car becomes", timeout=MINUTES)
-    expect(root.locator(".cw-run-words")).to_contain_text("Done in")
+    expect(root.locator(".cw-eps-bar .cw-adv-finding")).to_contain_text("car becomes", timeout=MINUTES)
+    expect(root.locator(".cw-adv-run-words")).to_contain_text("Done in")
     flip = say(lab, "print(round(255 * explorer.sweep.flip, 2))")
     expect(root.locator(".cw-eps-value")).to_have_text(f"ε = {float(flip):.3g}/255")  # it opens on the flip
     at = say(lab, "print(explorer._sweep['flip'])")
     assert root.locator(".cw-eps-flip").get_attribute("data-at") == at
-    expect(root.locator(".cw-run-why")).not_to_contain_text("Attack again")
+    expect(root.locator(".cw-adv-run-why")).not_to_contain_text("Attack again")
     keep_screenshot(root, "adversarial-lab-light")
 
 
@@ -101,23 +101,23 @@ def why(lab: Lab, root: Locator) -> None:
 def cancel(lab: Lab, root: Locator) -> None:
     root.get_by_label("Steps of PGD").fill("900")
     root.get_by_label("Steps of PGD").press("Tab")
-    expect(root.locator(".cw-run-why")).to_contain_text("Of other settings than those chosen now (steps)")
-    root.locator(".cw-run").click()
-    expect(root.locator(".cw-run-words")).to_contain_text("left", timeout=MINUTES)
+    expect(root.locator(".cw-adv-run-why")).to_contain_text("Of other settings than those chosen now (steps)")
+    root.locator(".cw-adv-run").click()
+    expect(root.locator(".cw-adv-run-words")).to_contain_text("left", timeout=MINUTES)
     said, ms = lab.page.evaluate(FREE, "print(explorer._progress['state'])")
     assert said == "running"
     assert ms < 30_000  # the kernel is free while it works
-    root.locator(".cw-stop").click()
-    expect(root.locator(".cw-run-words")).to_contain_text("below is the one from before", timeout=MINUTES)
+    root.locator(".cw-adv-stop").click()
+    expect(root.locator(".cw-adv-run-words")).to_contain_text("below is the one from before", timeout=MINUTES)
     expect(root.locator(".cw-eps-value")).to_have_text("ε = 8/255")
 
 
 def fail(lab: Lab, root: Locator) -> None:
     root.get_by_label("Steps of PGD").fill("5")
     root.get_by_label("Steps of PGD").press("Tab")
-    expect(root.locator(".cw-run-why")).not_to_contain_text("Attack again")
+    expect(root.locator(".cw-adv-run-why")).not_to_contain_text("Attack again")
     root.get_by_role("combobox", name="Attack").select_option("bad")
-    root.locator(".cw-run").click()
+    root.locator(".cw-adv-run").click()
     notice = root.locator(".cw-notice")
     expect(notice).to_contain_text("the attack bad returned NaN or infinite pixels", timeout=MINUTES)
     expect(notice).to_contain_text("What was there before stays.")
@@ -125,7 +125,7 @@ def fail(lab: Lab, root: Locator) -> None:
     notice.get_by_role("button", name="Dismiss").click()
     expect(notice).to_be_hidden()
     root.get_by_role("combobox", name="Attack").select_option("pgd")
-    expect(root.locator(".cw-run-why")).not_to_contain_text("Attack again")
+    expect(root.locator(".cw-adv-run-why")).not_to_contain_text("Attack again")
 
 
 def save(lab: Lab, root: Locator, folder: Path) -> None:
