@@ -155,6 +155,17 @@ def test_a_torn_step_is_taken_back(tmp_path: Path, data: Labelled, unbroken: Any
     as_unbroken(train(net, data, objective, tmp_path, **arguments()), net, objective, unbroken)
 
 
+def test_interrupted_before_it_began_a_folder_holds_no_run(tmp_path: Path, data: Labelled) -> None:
+    class Blind(Plain):
+        def watch(self, net: nn.Module, x: Tensor, ids: tuple[str, ...], present: Tensor) -> dict[str, Tensor]:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(Tiny(), data, Blind(), tmp_path, **arguments())
+    assert not (tmp_path / "run.json").exists()
+    assert train(Tiny(), data, Plain(0.5), tmp_path, **arguments(epochs=1, seed=9)).status == "done"
+
+
 def test_a_measurement_that_fails_costs_no_training(tmp_path: Path, data: Labelled, unbroken: Any) -> None:
     def measure(net: nn.Module, epoch: int, objective: Any) -> dict[str, float]:
         if epoch == 2:

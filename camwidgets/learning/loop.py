@@ -90,7 +90,8 @@ class Loop:
             with seeded(self.device), interruptible() as interrupted:
                 status, reason = self._train(interrupted)
         except KeyboardInterrupt:
-            self._restore()
+            if not self._restore():
+                raise
             status, reason = "stopped", "interrupted"
         except BaseException as error:
             with suppress(OSError, ValueError, TrainingStopped):
