@@ -73,11 +73,11 @@ def write_run(
     for part in ("weights", "watch"):
         (folder / part).mkdir(parents=True)
     world = ToyWorld(n=8, seed=3)
-    pictures = np.stack([world[i % 8].image for i in range(n)])
+    pictures = np.array([world[i % 8].image for i in range(n)])
     present = np.array([[i % 3 == 0, i % 3 < 2, i % 3 == 2] for i in range(n)])
     masks = np.full((n, 96, 96), 255, np.uint8)
-    masks[0] = 0
-    masks[0, 20:50, 30:60], masks[0, 60:90, 10:40] = 1, 2
+    masks[:1] = 0
+    masks[:1, 20:50, 30:60], masks[:1, 60:90, 10:40] = 1, 2
     arrays = {"ids": np.array(ids or [chr(97 + i) for i in range(n)]), "pictures": pictures, "present": present}
     write_json(folder / "run.json", about_of(0))
     if n:

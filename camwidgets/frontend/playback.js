@@ -123,6 +123,7 @@ class Player extends Shell {
     for (const part of [this.board, this.read.node, this.bar.node, this.tree.node, this.column]) show(part, shown);
     show(this.empty, !shown);
     show(this.plots, Boolean(run));
+    show(this.foot.node, Boolean(run));
     show(this.again, !this.still && !(run && !run.watched));
     say(this.emptyWords, !run ? "There is no run in this folder yet. It appears here as soon as its training has begun." : !run.watched ?
       "This run watched no pictures, so that it kept no maps; train(…, watch=6) keeps those of six. Its curves are below." :

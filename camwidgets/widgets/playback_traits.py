@@ -19,7 +19,7 @@ AGAINST = ("since", "other")
 VIEW = ("epoch", "picture", "label", "layers", "outline", "opacity", "blend", "colormap", "scale", "curves", "speed",
         "since", "against")  # fmt: skip
 OPTIONS = (*VIEW, "follow")
-LOOK = {"layers": None, "outline": True, "opacity": 0.85, "blend": "even", "colormap": "inferno", "scale": "fixed"}
+LOOK: dict[str, Any] = {"layers": None, "outline": True, "opacity": 0.85, "blend": "even", "colormap": "inferno", "scale": "fixed"}
 SPEEDS = (0.25, 60.0)  # epochs a second
 _CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "blend": ("blend", BLENDS),
@@ -45,7 +45,7 @@ class PlaybackTraits(AnyWidget):
     label = t.Unicode("").tag(sync=True)
     layers = t.List(t.Unicode()).tag(sync=True)
     outline = t.Bool(True).tag(sync=True)
-    opacity = t.Float(LOOK["opacity"]).tag(sync=True)
+    opacity = t.Float(0.85).tag(sync=True)
     blend = t.Unicode("even").tag(sync=True)
     colormap = t.Unicode("inferno").tag(sync=True)
     scale = t.Unicode("fixed").tag(sync=True)

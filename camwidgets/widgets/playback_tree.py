@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -53,8 +54,12 @@ def compared(sides: Sides, tell: Tell) -> TreeDiff:
         classifier = run.classifier(epoch, copy.deepcopy(sides.module))
         tell(f"decomposing {sides.label!r}, {name} …", begin + 0.1)
         tree = decompose(classifier, run.picture(sides.picture), sides.label, top=TOP, depth=1)
-        trees.append(_grown(tree, lambda share, at=begin, of=name: tell(f"growing the tree of {of} …", at + share)))
+        trees.append(_grown(tree, partial(_told, tell, f"growing the tree of {name} …", begin)))
     return trees[0].diff(trees[1])
+
+
+def _told(tell: Tell, text: str, begin: float, share: float) -> None:
+    tell(text, begin + share)
 
 
 def _grown(tree: Decomposition, tell: Callable[[float], None]) -> Decomposition:
