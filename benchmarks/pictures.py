@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
+
+from camwidgets.evaluation.mosaics import drawn, tiled
 
 DEFAULT_FOLDER = Path("../shared/data/ilsvrc_dev")
 XYXY = tuple[float, float, float, float]
@@ -70,37 +71,10 @@ def _labelled(row: dict[str, str], folder: Path) -> Labelled:
 def make_mosaics(
     pictures: Sequence[Labelled], confident: Sequence[bool], count: int, seed: int = 0, cell: int = 112
 ) -> list[Mosaic]:
-    """`count` 2×2 mosaics of confident pictures of four different classes, drawn by a seeded generator.
+    """`count` 2×2 mosaics of confident pictures of four different classes, as `evaluation.mosaics` draws them.
 
-    Every picture is drawn once before any is drawn a second time. `cell`: side of one cell, pixels.
+    `cell`: side of one cell, pixels.
     """
-    usable = [i for i, sure in enumerate(confident) if sure]
-    if len({pictures[i].target for i in usable}) < 4:
-        raise ValueError(f"mosaics need confident pictures of 4 classes; there are {len(usable)} confident pictures")
-    random = np.random.default_rng(seed)
-    mosaics: list[Mosaic] = []
-    pile: list[int] = []
-    while len(mosaics) < count:
-        if len({pictures[i].target for i in pile}) < 4:
-            pile += random.permutation(usable).tolist()
-        chosen: list[int] = []
-        for i in pile:
-            if len(chosen) < 4 and pictures[i].target not in {pictures[j].target for j in chosen}:
-                chosen.append(i)
-        pile = _without(pile, chosen)
-        mosaics.append(_tile([pictures[i] for i in chosen], cell))
-    return mosaics
-
-
-def _without(pile: list[int], used: list[int]) -> list[int]:
-    rest = list(pile)
-    for i in used:
-        rest.remove(i)
-    return rest
-
-
-def _tile(four: Sequence[Labelled], cell: int) -> Mosaic:
-    sheet = Image.new("RGB", (2 * cell, 2 * cell))
-    for i, one in enumerate(four):
-        sheet.paste(one.open().resize((cell, cell), Image.Resampling.BICUBIC), ((i % 2) * cell, (i // 2) * cell))
-    return Mosaic(sheet, tuple(one.target for one in four))
+    labels = {i: pictures[i].target for i, sure in enumerate(confident) if sure}
+    found = [[pictures[i] for i in chosen] for chosen in drawn(labels, count, seed)]
+    return [Mosaic(tiled([one.open() for one in four], cell), tuple(one.target for one in four)) for four in found]

@@ -11,6 +11,15 @@ if TYPE_CHECKING:
     from camwidgets.evaluation import Report
 
 METHODS = ("layercam", "gradcam", "gradcam++", "xgradcam", "centre", "random")
+# Named here, since `--help` must not wait for torch; a test holds them to `camwidgets.measures()`.
+TESTS = (
+    "insertion-deletion", "perturbation", "occlusion", "confidence", "pointing", "energy", "localisation",
+    "segmentation", "best-iou", "cascading", "independent",
+)  # fmt: skip
+TEST_HELP = (
+    'Such as "energy", "insertion-deletion:steps=28", "cascading:layers=head+S5,seed=1". There are: '
+    f"{', '.join(TESTS)}."
+)
 FLAGS = {"enhance": True}
 
 
@@ -25,7 +34,8 @@ def evaluate(
         typer.Option(help='Such as "layercam", "gradcam:stages=S4+S5,gradient=positive", "rise:masks=500,enhance".'),
     ] = None,
     test: Annotated[
-        list[str] | None, typer.Option(help='Such as "energy" or "insertion-deletion:steps=28".')
+        list[str] | None,
+        typer.Option(help=TEST_HELP),
     ] = None,
     target: Annotated[str, typer.Option(help='The class explained: "label" or "predicted".')] = "label",
     fit: Annotated[
@@ -36,6 +46,9 @@ def evaluate(
     seed: Annotated[int, typer.Option(min=0, help="Of what is drawn by chance.")] = 0,
     results: Annotated[
         Path | None, typer.Option(help="File that keeps every outcome; the same command goes on with it.")
+    ] = None,
+    against: Annotated[
+        int | None, typer.Option(min=1, help="Compare with this run of the file of results: what differs, how much.")
     ] = None,
     csv: Annotated[Path | None, typer.Option(help="Write one row a picture, method and result.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a page with table, figures and comparisons.")] = None,
@@ -48,6 +61,7 @@ def evaluate(
 ) -> None:
     """How good are maps? Methods × tests over a data set, with 95 % intervals.
 
+    `python -c "import camwidgets; print(camwidgets.measures())"` prints each test's formula, source and parameters.
     What is broken off (Ctrl-C, a crash) goes on where it was, if --results names a file.
     """
     from camwidgets.classifiers import load
@@ -59,6 +73,7 @@ def evaluate(
         for path in (csv, html):
             if path is not None and not path.expanduser().parent.is_dir():
                 raise ValueError(f"there is no folder {str(path.parent)!r} to write {path.name!r} to")
+        before = _run(results, against)
         classifier = load(model, None if weights.casefold() == "none" else weights)
         items = open_dataset(dataset)
         if mosaics is not None:
@@ -70,6 +85,8 @@ def evaluate(
             return
         report = evaluate(classifier, items, *asked, limit=limit, results=results, engine=engine, **how)
         _write(report, csv, html)
+        if before is not None:
+            typer.echo(f"\n{report.against(before)}")
     except KeyboardInterrupt:
         kept = f"the same command goes on with {results}" if results else "--results FILE would have kept what was done"
         typer.secho(f"broken off; {kept}", fg=typer.colors.RED, err=True)
@@ -77,6 +94,17 @@ def evaluate(
     except (ValueError, TypeError, OSError, ImportError, ResultsError) as error:
         typer.secho(str(error), fg=typer.colors.RED, err=True)
         raise typer.Exit(1) from None
+
+
+def _run(results: Path | None, number: int | None) -> Report | None:
+    """The run to compare with, read before anything runs."""
+    from camwidgets.evaluation import Report
+
+    if number is None:
+        return None
+    if results is None:
+        raise ValueError("--against names a run of the file that --results names; no --results was given")
+    return Report.open(results, number)
 
 
 def _write(report: Report, csv: Path | None, html: Path | None) -> None:

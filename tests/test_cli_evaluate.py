@@ -42,6 +42,33 @@ def test_a_plan_evaluates_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "r.sqlite").exists()
 
 
+def test_randomisation_and_a_run_to_compare_with(tmp_path: Path) -> None:
+    kept = ["--results", tmp_path / "r.sqlite"]
+    asked = ["toyworld", "--model", "toy", "--limit", 2, "--method", "layercam", "--method", "random"]
+    first = run(*asked, "--test", "cascading:layers=head+S1,seed=3", *kept)
+    assert first.exit_code == 0, first.output
+    assert "cascading, spearman ↓  head" in first.output
+    assert "1.000 [1.000, 1.000]" in first.output
+    report = Report.open(tmp_path / "r.sqlite")
+    assert report.run.request["tests"] == {"cascading": {"layers": "head+S1", "seed": 3}}
+    second = run(*asked, "--test", "cascading:layers=head+S1,seed=4", *kept, "--against", 1)
+    assert second.exit_code == 0, second.output
+    assert "run 1 → run 2, on 2 pictures of both" in second.output
+    assert "cascading: seed" in second.output
+
+
+def test_help_names_every_test_and_option() -> None:
+    from camwidgets import measures
+    from camwidgets.cli_evaluate import TESTS
+
+    assert list(TESTS) == list(measures())
+    done = CliRunner().invoke(app, ["evaluate", "--help"], env={"COLUMNS": "200", "TERM": "dumb"})
+    assert done.exit_code == 0
+    said = " ".join(done.output.replace("│", " ").split())
+    for name in (*TESTS, "--mosaics", "--fit", "--engine", "--workers", "--against", "--results"):
+        assert name in said, name
+
+
 def test_mosaics(tmp_path: Path) -> None:
     done = run("toyworld", "--model", "toy", "--mosaics", 1, "--test", "energy", "--method", "whole")
     assert done.exit_code == 0, done.output
@@ -57,6 +84,9 @@ def test_mosaics(tmp_path: Path) -> None:
         (["toyworld", "--model", "toy", "--method", "rise:3"], "'3' in 'rise:3' is not of the form name=value"),
         (["toyworld", "--model", "toy", "--test", "energi"], "unknown test 'energi'"),
         (["toyworld", "--model", "toi"], "toi"),
+        (["toyworld", "--model", "toy", "--test", "cascading:layers=S9"], "unknown group of layers of toy 'S9'"),
+        (["toyworld", "--model", "toy", "--against", "1"], "no --results was given"),
+        (["toyworld", "--model", "toy", "--against", "1", "--results", "none.sqlite"], "there is no file of results"),
         (["toyworld", "--model", "toy", "--results", "/nowhere/at/all.sqlite"], "there is no folder"),
     ],
 )

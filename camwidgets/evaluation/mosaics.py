@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,11 +26,7 @@ class MosaicSource(Source):
     cell: int
 
     def open(self) -> Picture:
-        sheet = Image.new("RGB", (2 * self.cell, 2 * self.cell))
-        for i, one in enumerate(self.items):
-            picture = one.open().resize((self.cell, self.cell), Image.Resampling.BICUBIC)
-            sheet.paste(picture, ((i % 2) * self.cell, (i // 2) * self.cell))
-        return sheet
+        return tiled([one.open() for one in self.items], self.cell)
 
     def hash(self) -> str:
         return hashlib.sha256("".join([str(self.cell), *(one.hash() for one in self.items)]).encode()).hexdigest()
@@ -57,7 +54,7 @@ def mosaics(
             f"{len(labels)} pictures of {items.name}, of {len(set(labels.values()))} classes"
         )
     made = []
-    for number, chosen in enumerate(_drawn(labels, count, seed)):
+    for number, chosen in enumerate(drawn(labels, count, seed)):
         source = MosaicSource(tuple(items[i] for i in chosen), cell)
         for place, i in enumerate(chosen):
             left, top = (place % 2) * cell, (place // 2) * cell
@@ -81,8 +78,25 @@ def _confident(classifier: Classifier, item: Item, sure: float) -> int | None:
     return label if found[label] >= sure else None
 
 
-def _drawn(labels: dict[int, int], count: int, seed: int) -> list[list[int]]:
-    """Numbers of four pictures of four classes, `count` times."""
+def tiled(pictures: Sequence[Picture], cell: int) -> Picture:
+    """Four pictures row by row, each squashed to a square of `cell` pixels."""
+    sheet = Image.new("RGB", (2 * cell, 2 * cell))
+    for i, one in enumerate(pictures):
+        sheet.paste(one.resize((cell, cell), Image.Resampling.BICUBIC), ((i % 2) * cell, (i // 2) * cell))
+    return sheet
+
+
+def drawn(labels: Mapping[int, int], count: int, seed: int) -> list[list[int]]:
+    """Numbers of four pictures of four classes, `count` times: each is drawn once before any is a second time.
+
+    labels: number of a picture → its class.
+
+    Raises:
+        ValueError: there are fewer than four classes.
+    """
+    if len(set(labels.values())) < CELLS:
+        raise ValueError(f"a mosaic needs pictures of {CELLS} classes; there are {len(labels)} confident pictures of "
+                         f"{len(set(labels.values()))} classes")  # fmt: skip
     random = np.random.default_rng(seed)
     found: list[list[int]] = []
     pile: list[int] = []
