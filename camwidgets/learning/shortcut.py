@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 TAP = "features.relu4_2"
-JUDGED = "features.relu5_2"  # where maps are made to be judged: not where they were trained
+JUDGED = {"S4": TAP, "S5": "features.relu5_2"}  # where it was guided, and where it was not
 TEST_SEED = 9001
 BATCH = 50
 
@@ -72,8 +72,8 @@ def accuracy(net: nn.Module, scenes: Scenes) -> float:
     return float((found == scenes.labels).float().mean())
 
 
-def map_mass(net: nn.Module, scenes: Scenes, tap: str = JUDGED) -> dict[str, float]:
-    """"context", "object": the mean share of the mass of Grad-CAM's map of the main class that lies there.
+def map_mass(net: nn.Module, scenes: Scenes, tap: str = JUDGED["S5"]) -> dict[str, float]:
+    """ "context", "object": the mean share of the mass of Grad-CAM's map of the main class that lies there.
 
     Maps are brought to the picture's size (bilinear); a map that is 0 everywhere counts as no mass on either.
     """
@@ -93,12 +93,11 @@ def map_mass(net: nn.Module, scenes: Scenes, tap: str = JUDGED) -> dict[str, flo
 
 
 def judged(net: nn.Module, home: Scenes, swap: Scenes) -> dict[str, float]:
-    """Accuracy with each class in its home and with the context swapped, and where the maps' mass lies at home."""
-    mass = map_mass(net, home)
-    return {
-        "accuracy_home": accuracy(net, home), "accuracy_swap": accuracy(net, swap), "mass_context": mass["context"],
-        "mass_object": mass["object"],
-    }  # fmt: skip
+    """Accuracy with each class in its home and with the context swapped; where the mass of the maps at home lies."""
+    found = {"accuracy_home": accuracy(net, home), "accuracy_swap": accuracy(net, swap)}
+    for stage, tap in JUDGED.items():
+        found |= {f"{where}_{stage}": share for where, share in map_mass(net, home, tap).items()}
+    return found
 
 
 def cure_shortcut(
