@@ -121,7 +121,14 @@ def test_everything_to_begin_with(playback: Playback) -> None:
 
 
 def test_options_and_code_make_the_same_view(folder: Path) -> None:
-    asked: dict[str, Any] = {"epoch": 3, "picture": "a", "label": "dog", "layers": ["current", "dropped"], "scale": "own", "since": 2}
+    asked: dict[str, Any] = {
+        "epoch": 3,
+        "picture": "a",
+        "label": "dog",
+        "layers": ["current", "dropped"],
+        "scale": "own",
+        "since": 2,
+    }
     first = Playback(folder, **asked).wait()
     names: dict[str, Any] = {}
     exec(first.code, names)

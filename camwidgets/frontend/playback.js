@@ -33,24 +33,24 @@ class Player extends Shell {
   // ---------------------------------------------------------------- building
   build() {
     const act = {
-      get: this.get, still: this.still, put: (changes) => this.link.put(changes), ask: (changes) => { if (!this.still) this.link.ask(changes); }, send: (content) => this.send(content),
+      get: this.get, still: this.still, put: (changes) => this.link.put(changes), send: (content) => this.send(content),
       play: () => this.play(!this.playing), choose: (id) => this.choose(id), reset: () => this.link.put(this.get("_defaults") || {}), make: () => this.makeTree(),
       layers: (name, on) => this.toggled("layers", name, on), curves: (name, on) => this.toggled("curves", name, on),
     };
-    this.title = h("span", { class: "cw-muted cw-about" });
-    this.board = h("div", { class: "cw-runs" });
+    this.title = h("span", { class: "cw-muted cw-pb-about" });
+    this.board = h("div", { class: "cw-pb-runs" });
     this.read = readout();
     this.bar = timeBar(act);
     this.measures = metricPlot("Measurements", act);
     this.losses = metricPlot("Loss", act);
     this.curves = curveMenu(act);
     this.measures.node.querySelector("h3").after(this.curves.node);
-    this.plots = h("div", { class: "cw-plots" }, this.measures.node, this.losses.node);
-    this.warning = h("p", { class: "cw-warning", role: "status" });
+    this.plots = h("div", { class: "cw-pb-plots" }, this.measures.node, this.losses.node);
+    this.warning = h("p", { class: "cw-pb-warning", role: "status" });
     this.tree = treePart(act);
     this.emptyWords = h("p", {});
     this.again = button("Look again", () => this.send({ kind: "look" }), { class: "cw-button cw-primary" });
-    this.empty = h("div", { class: "cw-run-empty" }, this.emptyWords, this.again);
+    this.empty = h("div", { class: "cw-pb-run-empty" }, this.emptyWords, this.again);
     this.place = h("div", { class: "cw-view" }, this.empty, this.board, this.read.node, this.bar.node, this.warning, this.plots, this.tree.node, this.note.node);
     this.parts = { strip: pictureStrip(act), label: classSwitch(act), look: lookGroup(act) };
     this.column = h("div", { class: "cw-column" }, ...Object.values(this.parts).map(({ node }) => node));

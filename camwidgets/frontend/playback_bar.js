@@ -7,15 +7,15 @@ const SPEEDS = [1, 2, 4, 8, 16];
 /** act: {put, send, play()} */
 export function timeBar(act) {
   let epochs = [];
-  const play = button("Play", () => act.play(), { class: "cw-button cw-primary cw-play", title: "play or pause (space)" });
+  const play = button("Play", () => act.play(), { class: "cw-button cw-primary cw-pb-play", title: "play or pause (space)" });
   const time = slider("Epoch", {
     min: 0, max: 0, step: 1, describe: "Epoch that is shown", format: (at) => (epochs.length ? `${epochs[at]} of ${epochs[epochs.length - 1]}` : ""),
     change: (at) => act.put({ epoch: epochs[at] }),
   });
   const speed = choice("Speed", (value) => act.put({ speed: Number(value) }), { title: "epochs a second" });
   speed.options(SPEEDS.map((value) => ({ value: String(value), text: `${value} epochs/s` })));
-  const follow = tick("follow", "look for new epochs each second, while a training writes them", (on) => act.ask({ follow: on }));
-  const node = h("div", { class: "cw-time" }, play, time.node, speed.node, follow.node);
+  const follow = tick("follow", "look for new epochs each second, while a training writes them", (on) => { if (!act.still) act.put({ follow: on }); });
+  const node = h("div", { class: "cw-pb-time" }, play, time.node, speed.node, follow.node);
   time.node.classList.add("cw-grow");
   return {
     node, input: time.input, follow,

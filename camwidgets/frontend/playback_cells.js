@@ -14,12 +14,12 @@ const WORDS = {
 
 /** act: {size(), point(), moved(point)} */
 function cell(name, act) {
-  const one = frame(`${titleOf(name)}. Arrow keys read values.`), value = h("output", { class: "cw-cell-value", "aria-live": "off" });
-  const facts = h("p", { class: "cw-cell-line" }), missing = h("p", { class: "cw-missing", hidden: true });
+  const one = frame(`${titleOf(name)}. Arrow keys read values.`), value = h("output", { class: "cw-pb-cell-value", "aria-live": "off" });
+  const facts = h("p", { class: "cw-pb-cell-line" }), missing = h("p", { class: "cw-pb-missing", hidden: true });
   one.node.append(missing);
   readPointer(one.node, act.size, act.moved);
-  const node = h("section", { class: "cw-cell", "data-layer": name, "aria-label": titleOf(name) },
-    h("header", { class: "cw-cell-head" }, h("h3", { title: WORDS[name] || "" }, titleOf(name)), value), one.node, facts);
+  const node = h("section", { class: "cw-pb-cell", "data-layer": name, "aria-label": titleOf(name) },
+    h("header", { class: "cw-pb-cell-head" }, h("h3", { title: WORDS[name] || "" }, titleOf(name)), value), one.node, facts);
   return {
     node, name, pixels: one.pixels, facts,
     /** scene: {ground, film, shot, place, look, label, epoch} */
@@ -28,7 +28,7 @@ function cell(name, act) {
       one.node.style.aspectRatio = `${ground.width} / ${ground.height}`;
       say(missing, there ? "" : this.why(scene));
       show(missing, !there);
-      one.node.classList.toggle("cw-absent", !there);
+      one.node.classList.toggle("cw-pb-absent", !there);
       const gone = this.pixelsOf(scene, there);
       one.mark({ contour: scene.look.outline ? ground.outline(scene.index) : null, point }, ground.width);
       say(facts, there ? this.words(scene, gone) : "");
@@ -73,8 +73,8 @@ function drop(canvas, ground, film, shot, place) {
 /** One run: its name, and a grid of cells as many as layers are shown. */
 export function runRow(act) {
   const title = h("h3", {}), text = h("span", { class: "cw-muted" });
-  const head = h("header", { class: "cw-run-head" }, title, text), grid = h("div", { class: "cw-grid" });
-  const node = h("section", { class: "cw-run" }, head, grid), cells = new Map();
+  const head = h("header", { class: "cw-pb-run-head" }, title, text), grid = h("div", { class: "cw-pb-grid" });
+  const node = h("section", { class: "cw-pb-run" }, head, grid), cells = new Map();
   return {
     node, cells,
     load(run, several) {

@@ -6,7 +6,7 @@ import { titleOf } from "./playback_cells.js";
 
 /** Thumbnails of the watched pictures. act: {choose(id)} */
 export function pictureStrip(act) {
-  const strip = h("div", { class: "cw-strip", role: "group", "aria-label": "Watched pictures" }), buttons = new Map();
+  const strip = h("div", { class: "cw-pb-strip", role: "group", "aria-label": "Watched pictures" }), buttons = new Map();
   const node = group("Watched pictures", null, strip);
   return {
     node,
@@ -17,7 +17,7 @@ export function pictureStrip(act) {
         const canvas = h("canvas", {}), { picture, width, height, nothing } = ground(id);
         drawBlend(canvas, picture, width, height, nothing, table, 0, false);
         const words = `${id}: ${none ? "no class" : classes.map(({ label }) => label).join(", ")}`;
-        const one = h("button", { type: "button", class: "cw-shot", title: words, "aria-label": words, disabled: !there(id), onclick: () => act.choose(id) }, canvas);
+        const one = h("button", { type: "button", class: "cw-pb-shot", title: words, "aria-label": words, disabled: !there(id), onclick: () => act.choose(id) }, canvas);
         buttons.set(id, one);
         return one;
       }));
@@ -28,7 +28,7 @@ export function pictureStrip(act) {
 
 /** The classes in the picture. */
 export function classSwitch(act) {
-  const row = h("div", { class: "cw-labels", role: "group", "aria-label": "Class" }), node = group("Which class", null, row), note = h("p", { class: "cw-muted" });
+  const row = h("div", { class: "cw-pb-labels", role: "group", "aria-label": "Class" }), node = group("Which class", null, row), note = h("p", { class: "cw-muted" });
   node.append(note);
   let built = "";
   return {
@@ -47,7 +47,7 @@ export function classSwitch(act) {
 }
 
 export function lookGroup(act) {
-  const layers = h("div", { class: "cw-wrap-row" }), ticks = new Map();
+  const layers = h("div", { class: "cw-pb-wrap-row" }), ticks = new Map();
   const outline = tick("outline of the true mask", "where the class really is (key o)", (on) => act.put({ outline: on }));
   const scale = segmented("Range of the colours", [
     { value: "fixed", text: "all epochs alike", describe: "a pale map is a weak one" }, { value: "own", text: "each its own", describe: "each map divided by its maximum" },

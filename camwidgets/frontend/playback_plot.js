@@ -29,10 +29,10 @@ export function span(values) {
 
 /** act: {put} */
 export function metricPlot(title, act) {
-  const drawing = mark("svg", { class: "cw-plot", role: "img" }), legend = h("ul", { class: "cw-plot-legend" }), note = h("p", { class: "cw-muted" });
-  const cursor = mark("line", { class: "cw-plot-cursor", y1: TOP, y2: HEIGHT - FOOT });
-  const box = h("div", { class: "cw-plot-box" }, drawing);
-  const node = h("section", { class: "cw-plot-part", "aria-label": title }, h("h3", {}, title), box, legend, note);
+  const drawing = mark("svg", { class: "cw-pb-plot", role: "img" }), legend = h("ul", { class: "cw-pb-plot-legend" }), note = h("p", { class: "cw-muted" });
+  const cursor = mark("line", { class: "cw-pb-plot-cursor", y1: TOP, y2: HEIGHT - FOOT });
+  const box = h("div", { class: "cw-pb-plot-box" }, drawing);
+  const node = h("section", { class: "cw-pb-plot-part", "aria-label": title }, h("h3", {}, title), box, legend, note);
   let epochs = [], lines = [], x = () => 0, width = 0;
   box.addEventListener("pointerdown", (event) => { if (event.button === 0) { box.setPointerCapture(event.pointerId); go(event); } });
   box.addEventListener("pointermove", (event) => { if (event.buttons & 1) go(event); });
@@ -43,10 +43,10 @@ export function metricPlot(title, act) {
   }
   function grid(low, high, first, last) {
     const y = (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (value - low) / (high - low));
-    const marks = [low, (low + high) / 2, high].flatMap((value) => [mark("line", { class: "cw-plot-grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
-      mark("text", { class: "cw-plot-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, brief(value).replace(/\.?0+$/, "") || "0")]);
+    const marks = [low, (low + high) / 2, high].flatMap((value) => [mark("line", { class: "cw-pb-plot-grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
+      mark("text", { class: "cw-pb-plot-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, brief(value).replace(/\.?0+$/, "") || "0")]);
     const ends = first === last ? [first] : [first, last];
-    const feet = ends.map((epoch, i) => mark("text", { class: "cw-plot-tick", x: x(epoch), y: HEIGHT - 4, "text-anchor": i ? "end" : "start" }, i ? `epoch ${epoch}` : String(epoch)));
+    const feet = ends.map((epoch, i) => mark("text", { class: "cw-pb-plot-tick", x: x(epoch), y: HEIGHT - 4, "text-anchor": i ? "end" : "start" }, i ? `epoch ${epoch}` : String(epoch)));
     return { y, marks: [...marks, ...feet] };
   }
   return {
@@ -67,7 +67,7 @@ export function metricPlot(title, act) {
       show(note, Boolean(note.textContent));
       const key = runs.length > 1 ? [h("li", { class: "cw-muted" }, runs.map(({ name }, r) => `${r ? "dashed" : "solid"}: ${name}`).join(", "))] : [];
       legend.replaceChildren(...names.filter((name) => lines.some((line) => line.name === name)).map((name, n) => h("li", { "data-metric": name },
-        mark("svg", { class: "cw-plot-mark", viewBox: "0 0 16 8" }, mark("path", { class: `cw-plot-line cw-plot-${names.indexOf(name) % 4}`, d: "M 0,4 H 16" })), name, h("b", {}))), ...key);
+        mark("svg", { class: "cw-pb-plot-mark", viewBox: "0 0 16 8" }, mark("path", { class: `cw-pb-plot-line cw-pb-plot-${names.indexOf(name) % 4}`, d: "M 0,4 H 16" })), name, h("b", {}))), ...key);
     },
     /** The cursor, and each line's value there. */
     at(epoch) {
@@ -83,7 +83,7 @@ export function metricPlot(title, act) {
 
 function one({ name, n, r, run, xs, ys }, x, y) {
   const points = xs.map((epoch, i) => (ys[i] === null ? null : `${x(epoch).toFixed(1)},${y(ys[i]).toFixed(1)}`)).filter(Boolean);
-  const kind = `cw-plot-line cw-plot-${n % 4}${r ? " cw-plot-other" : ""}`;
-  if (points.length === 1) return mark("circle", { class: `cw-plot-dot cw-plot-${n % 4}`, cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3 });
+  const kind = `cw-pb-plot-line cw-pb-plot-${n % 4}${r ? " cw-pb-plot-other" : ""}`;
+  if (points.length === 1) return mark("circle", { class: `cw-pb-plot-dot cw-pb-plot-${n % 4}`, cx: points[0].split(",")[0], cy: points[0].split(",")[1], r: 3 });
   return mark("polyline", { class: kind, points: points.join(" "), "data-metric": name, "data-points": points.length }, mark("title", {}, `${name}, ${run}`));
 }

@@ -12,14 +12,14 @@ export function treePart(act) {
     { value: "since", text: "an earlier epoch", describe: "this run, then and now" }, { value: "other", text: "the other run", describe: "both runs at this epoch" },
   ], (value) => act.put({ against: value }));
   const make = button("Compare trees", () => act.make(), { class: "cw-button cw-primary", title: "grow both trees and compare them (key t)" });
-  const words = h("p", { class: "cw-tree-words", role: "status" }), bar = h("i", {});
-  const track = h("div", { class: "cw-track", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "trees" }, bar);
+  const words = h("p", { class: "cw-pb-tree-words", role: "status" }), bar = h("i", {});
+  const track = h("div", { class: "cw-pb-track", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100, "aria-label": "trees" }, bar);
   const cancel = button("Cancel", () => act.send({ kind: "cancel" }));
   const shown = segmented("What is shown of the trees", ["diff", "0", "1"].map((value) => ({ value, text: value })), (value) => { view = value; picture(); });
-  const board = h("div", { class: "cw-tree-board" }), result = h("div", { class: "cw-tree-result", hidden: true }, shown.node, board);
-  const working = h("div", { class: "cw-tree-working", hidden: true }, track, cancel);
-  const controls = h("div", { class: "cw-tree-controls" }, h("span", { class: "cw-muted" }, "compared with"), against.node, since.node, make);
-  const node = h("section", { class: "cw-part cw-trees", "aria-label": "Trees" }, h("header", { class: "cw-part-head" }, h("h3", {}, "Why: the tree then and now"), controls), words, working, result);
+  const board = h("div", { class: "cw-pb-tree-board" }), result = h("div", { class: "cw-pb-tree-result", hidden: true }, shown.node, board);
+  const working = h("div", { class: "cw-pb-tree-working", hidden: true }, track, cancel);
+  const controls = h("div", { class: "cw-pb-tree-controls" }, h("span", { class: "cw-muted" }, "compared with"), against.node, since.node, make);
+  const node = h("section", { class: "cw-pb-part cw-pb-trees", "aria-label": "Trees" }, h("header", { class: "cw-pb-part-head" }, h("h3", {}, "Why: the tree then and now"), controls), words, working, result);
   let tree = null, view = "diff", drawn = "";
   shown.set("diff");
   function picture() {
@@ -28,7 +28,7 @@ export function treePart(act) {
     drawn = key;
     if (view === "diff") { board.replaceChildren(difference(tree, Math.max(560, board.clientWidth || 800))); return; }
     const address = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(tree.drawings[Number(view)])}`;
-    board.replaceChildren(h("img", { src: address, alt: `tree of ${tree.names[Number(view)]}`, class: tree.dark ? "cw-on-dark" : "cw-on-light" }));
+    board.replaceChildren(h("img", { src: address, alt: `tree of ${tree.names[Number(view)]}`, class: tree.dark ? "cw-pb-on-dark" : "cw-pb-on-light" }));
   }
   function title(list) {
     [...shown.node.querySelectorAll("span")].forEach((one, i) => say(one, list[i]));
@@ -51,7 +51,7 @@ export function treePart(act) {
       bar.style.width = percent(tree.share || 0);
       track.setAttribute("aria-valuenow", Math.round(100 * (tree.share || 0)));
       show(result, done);
-      node.classList.toggle("cw-tree-failed", failed);
+      node.classList.toggle("cw-pb-tree-failed", failed);
       say(words, busy || failed ? tree.text : done ? tree.text : told(same, weights, get, tree));
       if (done) { title(["difference", ...tree.names]); picture(); } else drawn = "";
     },
@@ -75,27 +75,27 @@ function difference(tree, width) {
   });
   const text = (x, y, words, kind) => mark("text", { x, y, class: kind, "text-anchor": "middle" }, words);
   const heads = columns.flatMap(({ stage, distance, parting, left }, i) => [
-    text(step * (i + 1.5), 16, `${stage} · distance ${distance.toFixed(2)}`, "cw-diff-head"), ...(parting ? [text(step * (i + 1.5), 32, "◆ they part here", "cw-diff-part")] : []),
-    ...(left ? [text(step * (i + 1.5), height - 8, `… ${left} more changed less`, "cw-diff-quiet")] : []),
+    text(step * (i + 1.5), 16, `${stage} · distance ${distance.toFixed(2)}`, "cw-pb-diff-head"), ...(parting ? [text(step * (i + 1.5), 32, "◆ they part here", "cw-pb-diff-part")] : []),
+    ...(left ? [text(step * (i + 1.5), height - 8, `… ${left} more changed less`, "cw-pb-diff-quiet")] : []),
   ]);
   const edges = tree.edges.map((edge) => connection(edge, places, half)), boxes = columns.flatMap(({ stage, channels }) => channels.map((one) => channelBox(one, places.get(`${stage} ${one.channel}`), half)));
   const [x, y] = places.get("class 0");
-  const roots = tree.roots.flatMap((root, i) => [text(x, y - 22 + 36 * i, tree.names[i], "cw-diff-quiet"), text(x, y - 8 + 36 * i, `${root.label} ${root.probability === null ? "" : percent(root.probability)}`, "cw-diff-root")]);
-  return mark("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "cw-diff", role: "img", "aria-label": tree.text }, ...edges, ...heads, ...roots, ...boxes);
+  const roots = tree.roots.flatMap((root, i) => [text(x, y - 22 + 36 * i, tree.names[i], "cw-pb-diff-quiet"), text(x, y - 8 + 36 * i, `${root.label} ${root.probability === null ? "" : percent(root.probability)}`, "cw-pb-diff-root")]);
+  return mark("svg", { viewBox: `0 0 ${width} ${height}`, width, height, class: "cw-pb-diff", role: "img", "aria-label": tree.text }, ...edges, ...heads, ...roots, ...boxes);
 }
 
 function connection({ from, to, kind, rise, weight }, places, half) {
   const [ax, ay] = places.get(from.join(" ")), [bx, by] = places.get(to.join(" ")), x0 = ax + (from[0] === "class" ? 56 : half), x1 = bx - half, middle = (x0 + x1) / 2;
   return mark("path", { d: `M ${x0},${ay} C ${middle},${ay} ${middle},${by} ${x1},${by}`, "stroke-width": 1 + 4 * weight,
-    class: `cw-diff-edge ${kind === "same" ? "" : rise ? "cw-diff-rise" : "cw-diff-fall"}${kind === "lost" ? " cw-diff-lost" : ""}` });
+    class: `cw-pb-diff-edge ${kind === "same" ? "" : rise ? "cw-pb-diff-rise" : "cw-pb-diff-fall"}${kind === "lost" ? " cw-pb-diff-lost" : ""}` });
 }
 
 function channelBox({ channel, kind, share, colour, light, also }, [x, y], half) {
   const ink = light ? "#1a1a1a" : "#ffffff", words = `${share.map(shareText).join(" → ")} %`;
-  return mark("g", { class: `cw-diff-box${kind === "lost" ? " cw-diff-gone" : ""}`, "data-channel": channel },
+  return mark("g", { class: `cw-pb-diff-box${kind === "lost" ? " cw-pb-diff-gone" : ""}`, "data-channel": channel },
     mark("title", {}, `channel ${channel}, ${kind}: ${words} of the class score${also === null ? "" : `; #${also} in the second tree: the same place`}`),
     mark("rect", { x: x - half, y: y - BOX / 2, width: 2 * half, height: BOX, rx: 3, fill: colour }),
-    mark("text", { x, y: y - 3, "text-anchor": "middle", fill: ink, class: "cw-diff-name" }, `#${channel} ${SIGNS[kind]}`), mark("text", { x, y: y + 10, "text-anchor": "middle", fill: ink }, words));
+    mark("text", { x, y: y - 3, "text-anchor": "middle", fill: ink, class: "cw-pb-diff-name" }, `#${channel} ${SIGNS[kind]}`), mark("text", { x, y: y + 10, "text-anchor": "middle", fill: ink }, words));
 }
 
 /** Two digits that count. */

@@ -40,7 +40,8 @@ def quantised(maps: NDArray[Any]) -> tuple[Bytes, float]:
         >>> quantised(np.array([0.0, 0.5, 1.0]))[0].tolist()
         [0, 128, 255]
     """
-    found = np.nan_to_num(np.asarray(maps, np.float32), nan=0.0, posinf=float(np.finfo(np.float16).max), neginf=0.0).clip(0)
+    largest = float(np.finfo(np.float16).max)
+    found = np.nan_to_num(np.asarray(maps, np.float32), nan=0.0, posinf=largest, neginf=0.0).clip(0)
     most = float(found.max(initial=0.0))
     scale = most if most > 1 or 0 < most < SMALL else 1.0
     return np.floor(found * (255 / scale) + 0.5).clip(0, 255).astype(np.uint8), scale

@@ -19,7 +19,14 @@ AGAINST = ("since", "other")
 VIEW = ("epoch", "picture", "label", "layers", "outline", "opacity", "blend", "colormap", "scale", "curves", "speed",
         "since", "against")  # fmt: skip
 OPTIONS = (*VIEW, "follow")
-LOOK: dict[str, Any] = {"layers": None, "outline": True, "opacity": 0.85, "blend": "even", "colormap": "inferno", "scale": "fixed"}
+LOOK: dict[str, Any] = {
+    "layers": None,
+    "outline": True,
+    "opacity": 0.85,
+    "blend": "even",
+    "colormap": "inferno",
+    "scale": "fixed",
+}
 SPEEDS = (0.25, 60.0)  # epochs a second
 _CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
     "blend": ("blend", BLENDS),

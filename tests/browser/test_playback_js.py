@@ -45,7 +45,7 @@ def settle(view: StubView) -> None:
 
 
 def cell(view: StubView, layer: str, run: int = 0) -> Locator:
-    return view.root.locator(".cw-run").nth(run).locator(f"[data-layer='{layer}']")
+    return view.root.locator(".cw-pb-run").nth(run).locator(f"[data-layer='{layer}']")
 
 
 def pixels(view: StubView, layer: str, run: int = 0) -> np.ndarray:
@@ -55,7 +55,7 @@ def pixels(view: StubView, layer: str, run: int = 0) -> np.ndarray:
 
 def facts(view: StubView, layer: str, run: int = 0) -> str:
     settle(view)
-    return cell(view, layer, run).locator(".cw-cell-line").inner_text()
+    return cell(view, layer, run).locator(".cw-pb-cell-line").inner_text()
 
 
 def drawn(folder: Path, epoch: int, id: str, c: int, layer: str) -> np.ndarray:
@@ -152,7 +152,7 @@ def test_scrubbing_asks_the_kernel_nothing(view: StubView) -> None:
     view.wait_until("model.log.saved.length && model.log.saved.at(-1).epoch === 6")  # when the hand rests: Python knows
     slider.fill("0")
     settle(view)
-    expect(cell(view, "cumulative").locator(".cw-missing")).to_have_text("none yet at epoch 0: the first is of epoch 1")
+    expect(cell(view, "cumulative").locator(".cw-pb-missing")).to_have_text("none yet at epoch 0: the first is of epoch 1")
     assert view.root.locator(".cw-words").inner_text() == "before training · cat"
 
 
@@ -160,7 +160,7 @@ def test_playing_walks_to_the_end_and_begins_again(view: StubView) -> None:
     view.set(epoch=4, speed=16.0)
     settle(view)
     view.root.get_by_role("button", name="Play").click()
-    view.wait_until("model.get('epoch') === 6 && el.querySelector('.cw-play').textContent === 'Play'")
+    view.wait_until("model.get('epoch') === 6 && el.querySelector('.cw-pb-play').textContent === 'Play'")
     view.set(speed=1.0)
     view.root.get_by_role("button", name="Play").click()
     view.wait_until("model.get('epoch') < 6")
@@ -209,7 +209,7 @@ def test_keys(view: StubView) -> None:
 
 
 def test_a_click_on_a_curve_is_an_epoch(view: StubView) -> None:
-    plot = view.root.locator(".cw-plot-box").first
+    plot = view.root.locator(".cw-pb-plot-box").first
     plot.scroll_into_view_if_needed()
     place = plot.bounding_box()
     assert place
@@ -218,15 +218,15 @@ def test_a_click_on_a_curve_is_an_epoch(view: StubView) -> None:
         plot.click(position={"x": x + 3, "y": 70})
         settle(view)
         assert view.get("epoch") == epoch
-        cursor = float(str(view.root.locator(".cw-plot-cursor").first.get_attribute("x1")))
+        cursor = float(str(view.root.locator(".cw-pb-plot-cursor").first.get_attribute("x1")))
         assert cursor == pytest.approx(x, abs=1)
     assert view.root.locator("[data-metric='recall'] b").first.inner_text() == "0.500"
-    expect(view.root.locator(".cw-plot polyline[data-metric='recall']").first).to_have_attribute("data-points", "6")
+    expect(view.root.locator(".cw-pb-plot polyline[data-metric='recall']").first).to_have_attribute("data-points", "6")
     view.root.get_by_role("button", name="Choose curves").click()
-    view.root.locator(".cw-plot-part .cw-panel").get_by_label("noise").uncheck()
+    view.root.locator(".cw-pb-plot-part .cw-panel").get_by_label("noise").uncheck()
     settle(view)
     assert view.get("curves") == ["recall"]
-    expect(view.root.locator(".cw-plots [data-metric='noise']")).to_have_count(0)
+    expect(view.root.locator(".cw-pb-plots [data-metric='noise']")).to_have_count(0)
 
 
 # ---------------------------------------------------------------------------------------------- pictures
@@ -239,7 +239,7 @@ def test_pictures_classes_and_values(view: StubView, folders: tuple[Path, Path])
     assert (view.get("picture"), view.get("label")) == ("c", "bird")
     assert changed_share(before, pixels(view, "picture")) > 0.3
     view.root.get_by_role("button", name="a: cat, dog").click()
-    view.root.locator(".cw-labels [data-label='dog']").click()
+    view.root.locator(".cw-pb-labels [data-label='dog']").click()
     settle(view)
     assert view.get("label") == "dog"
     frame = cell(view, "picture").locator(".cw-frame").bounding_box()
@@ -248,7 +248,7 @@ def test_pictures_classes_and_values(view: StubView, folders: tuple[Path, Path])
     settle(view)
     maps = open_run(folders[0]).maps(view.get("epoch"), "a")
     assert maps is not None
-    said = float(cell(view, "current").locator(".cw-cell-value").inner_text())
+    said = float(cell(view, "current").locator(".cw-pb-cell-value").inner_text())
     assert said == pytest.approx(maps[1, 36 // 8, 44 // 8], abs=0.008)
     view.root.get_by_role("checkbox", name="dropped").uncheck()
     settle(view)
@@ -262,25 +262,25 @@ def test_maps_that_are_not_here_yet_are_waited_for(view: StubView) -> None:
     settle(view)
     view.root.get_by_role("button", name="c: bird").click()
     settle(view)
-    expect(cell(view, "current").locator(".cw-missing")).to_have_text("reading …")
+    expect(cell(view, "current").locator(".cw-pb-missing")).to_have_text("reading …")
     assert colours(pixels(view, "picture")) > 100
     view.wait_until("model.log.saved.some(one => one.picture === 'c')")  # the kernel hears of it
     view.set(_reels=reels)
     settle(view)
-    expect(cell(view, "current").locator(".cw-missing")).to_be_hidden()
+    expect(cell(view, "current").locator(".cw-pb-missing")).to_be_hidden()
 
 
 def test_two_runs_in_two_rows(stub_page: StubPage, folders: tuple[Path, Path]) -> None:
     playback = Playback(folders[0], folders[1], epoch=6, opacity=1.0).wait()
     view = stub_page.mount_widget(playback)
     playback.close()
-    expect(view.root.locator(".cw-run")).to_have_count(2)
+    expect(view.root.locator(".cw-pb-run")).to_have_count(2)
     for run, epoch in ((0, 6), (1, 4)):
         asked = drawn(folders[run], epoch, "a", 0, "cumulative")
         assert np.abs(pixels(view, "cumulative", run)[..., :3] - asked).max() <= 12
     assert facts(view, "cumulative", 1).endswith("epoch 4, its last")
-    expect(view.root.locator(".cw-plot-legend").first).to_contain_text("solid: oaa, dashed: oaa++")
-    expect(view.root.locator(".cw-plot-legend [data-metric='recall'] b").first).to_have_text("0.600 | –")
+    expect(view.root.locator(".cw-pb-plot-legend").first).to_contain_text("solid: oaa, dashed: oaa++")
+    expect(view.root.locator(".cw-pb-plot-legend [data-metric='recall'] b").first).to_have_text("0.600 | –")
     view.root.get_by_role("radio", name="the other run").check()
     view.root.get_by_role("button", name="Compare trees").click()
     assert view.sent[-1]["content"]["asked"]["against"] == "other"
@@ -292,7 +292,7 @@ def test_two_runs_in_two_rows(stub_page: StubPage, folders: tuple[Path, Path]) -
 def test_trees_are_asked_for_shown_and_never_stale(view: StubView, playback: Playback) -> None:
     view.set(epoch=3, picture="a", label="cat", since=0)
     settle(view)
-    expect(view.root.locator(".cw-tree-words")).to_contain_text("epoch 0 and epoch 3, compared. Not made yet")
+    expect(view.root.locator(".cw-pb-tree-words")).to_contain_text("epoch 0 and epoch 3, compared. Not made yet")
     view.root.get_by_role("button", name="Compare trees").click()
     assert view.sent[-1]["content"] == {
         "kind": "tree", "dark": False,
@@ -301,32 +301,32 @@ def test_trees_are_asked_for_shown_and_never_stale(view: StubView, playback: Pla
     key = ["since", 0, 3, "a", "cat"]
     view.set(_tree={"state": "working", "text": "growing …", "share": 0.4, "key": key})
     settle(view)
-    expect(view.root.locator(".cw-trees [role='progressbar']")).to_have_attribute("aria-valuenow", "40")
-    view.root.locator(".cw-trees").get_by_role("button", name="Cancel").click()
+    expect(view.root.locator(".cw-pb-trees [role='progressbar']")).to_have_attribute("aria-valuenow", "40")
+    view.root.locator(".cw-pb-trees").get_by_role("button", name="Cancel").click()
     assert view.sent[-1]["content"] == {"kind": "cancel"}
     playback.epoch, playback.picture, playback.label = 3, "a", "cat"
     playback.tree_diff(since=0).wait()
     words = playback._tree
     view.set(_tree=words)
     settle(view)
-    boxes = view.root.locator(".cw-diff-box")
+    boxes = view.root.locator(".cw-pb-diff-box")
     assert boxes.count() == sum(len(column["channels"]) for column in words["columns"])
-    expect(view.root.locator(".cw-tree-words")).to_contain_text("“cat”, epoch 0 → epoch 3")
+    expect(view.root.locator(".cw-pb-tree-words")).to_contain_text("“cat”, epoch 0 → epoch 3")
     view.root.get_by_role("radio", name="epoch 3").check()
-    expect(view.root.locator(".cw-tree-board img")).to_be_visible()
+    expect(view.root.locator(".cw-pb-tree-board img")).to_be_visible()
     assert (
-        view.root.locator(".cw-tree-board img").evaluate("async img => { await img.decode(); return img.naturalWidth }")
+        view.root.locator(".cw-pb-tree-board img").evaluate("async img => { await img.decode(); return img.naturalWidth }")
         > 300
     )
     view.set(epoch=4)
     settle(view)
-    expect(view.root.locator(".cw-tree-result")).to_be_hidden()
+    expect(view.root.locator(".cw-pb-tree-result")).to_be_hidden()
     view.set(epoch=3)
     settle(view)
-    expect(view.root.locator(".cw-tree-result")).to_be_visible()
+    expect(view.root.locator(".cw-pb-tree-result")).to_be_visible()
     view.set(_tree={"state": "failed", "text": "weights of another network", "key": key})
     settle(view)
-    expect(view.root.locator(".cw-tree-failed .cw-tree-words")).to_have_text("weights of another network")
+    expect(view.root.locator(".cw-pb-tree-failed .cw-pb-tree-words")).to_have_text("weights of another network")
     view.set(since=3)
     settle(view)
     expect(view.root.get_by_role("button", name="Compare trees")).to_be_disabled()
@@ -346,8 +346,8 @@ def test_empty_states_say_what_comes_and_offer_a_look(stub_page: StubPage, view:
     traits, words = STATES[name]
     view.set(**traits)
     settle(view)
-    expect(view.root.locator(".cw-run-empty")).to_contain_text(words)
-    expect(view.root.locator(".cw-time")).to_be_hidden()
+    expect(view.root.locator(".cw-pb-run-empty")).to_contain_text(words)
+    expect(view.root.locator(".cw-pb-time")).to_be_hidden()
     view.root.get_by_role("button", name="Look again").click()
     assert view.sent[-1]["content"] == {"kind": "look"}
     stub_page.screenshot(f"playback-{name}", view.root)
@@ -357,9 +357,9 @@ def test_a_run_without_watched_pictures_shows_its_curves(view: StubView) -> None
     run = {**view.get("_runs")[0], "watched": 0}
     view.set(_runs=[run], _epochs=[], _pictures=[], _reels=[])
     settle(view)
-    expect(view.root.locator(".cw-run-empty")).to_contain_text("watched no pictures")
+    expect(view.root.locator(".cw-pb-run-empty")).to_contain_text("watched no pictures")
     expect(view.root.get_by_role("button", name="Look again")).to_be_hidden()
-    expect(view.root.locator(".cw-plot polyline").first).to_be_visible()
+    expect(view.root.locator(".cw-pb-plot polyline").first).to_be_visible()
 
 
 def test_failures_and_work_are_told(stub_page: StubPage, view: StubView) -> None:
@@ -367,7 +367,7 @@ def test_failures_and_work_are_told(stub_page: StubPage, view: StubView) -> None
     view.set(_runs=[run], _status={"state": "working", "text": "reading maps: epoch 2 of 7 …"})
     settle(view)
     expect(view.root.locator(".cw-busy")).to_have_text("reading maps: epoch 2 of 7 …")
-    expect(view.root.locator(".cw-warning")).to_contain_text(
+    expect(view.root.locator(".cw-pb-warning")).to_contain_text(
         "oaa: epoch 2: no readable file of arrays · oaa: 3 epochs are left out"
     )
     view.root.locator("header").get_by_role("button", name="Cancel").click()

@@ -1,4 +1,4 @@
-"""Playback in real JupyterLab: scrub, play, another picture and class, a click on a curve, trees, cancelling, following."""
+"""Playback in real JupyterLab: scrub, play, another picture and class, a click on a curve, trees, cancel, follow."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Person:
         self.page, self.root = page, page.locator(".cw-playback")
 
     def canvas(self, layer: str, run: int = 0) -> Locator:
-        return self.root.locator(".cw-run").nth(run).locator(f"[data-layer='{layer}'] .cw-picture")
+        return self.root.locator(".cw-pb-run").nth(run).locator(f"[data-layer='{layer}'] .cw-picture")
 
     def pixels(self, layer: str, run: int = 0) -> np.ndarray:
         self.page.evaluate(FRAMES)
@@ -82,6 +82,7 @@ def test_a_person_looks_at_a_training(person: Person, lab: Lab, folder: Path) ->
     lab.screenshot("playback-trees", person.root)
     trees_that_are_ended(person)
     follow(person, folder)
+    expect(person.root.locator(".cw-busy")).to_have_text("")
     lab.set_theme(dark=True)
     person.page.evaluate(FRAMES)
     lab.screenshot("playback-dark", person.root)
@@ -116,13 +117,13 @@ def another_picture_and_class(person: Person) -> None:
     assert place
     person.page.mouse.move(place["x"] + place["width"] * 0.55, place["y"] + place["height"] * 0.45)
     person.page.evaluate(FRAMES)
-    said = float(root.locator("[data-layer='current'] .cw-cell-value").first.inner_text())
+    said = float(root.locator("[data-layer='current'] .cw-pb-cell-value").first.inner_text())
     wanted = float(person.python("print(float(playback.map()[5, 6]))"))
     assert said == pytest.approx(wanted, abs=0.01)
 
 
 def click_a_curve(person: Person) -> None:
-    plot = person.root.locator(".cw-plot-box").first
+    plot = person.root.locator(".cw-pb-plot-box").first
     plot.scroll_into_view_if_needed()
     place = plot.bounding_box()
     assert place
@@ -134,16 +135,16 @@ def click_a_curve(person: Person) -> None:
 def trees(person: Person) -> None:
     root = person.root
     root.get_by_role("button", name="Compare trees").click()
-    expect(root.locator(".cw-tree-words")).to_contain_text("epoch 0 → epoch 3", timeout=120_000)
-    shown = root.locator(".cw-diff-box").count()
+    expect(root.locator(".cw-pb-tree-words")).to_contain_text("epoch 0 → epoch 3", timeout=120_000)
+    shown = root.locator(".cw-pb-diff-box").count()
     code = "import json; print(json.dumps([len(playback.diff.channels), playback.diff.distance]))"
     channels, distance = json.loads(person.python(code))
     assert 6 <= shown <= channels
-    expect(root.locator(".cw-tree-words")).to_contain_text(f"distance {distance:.2f}")
+    expect(root.locator(".cw-pb-tree-words")).to_contain_text(f"distance {distance:.2f}")
     root.get_by_role("radio", name="the other run").check()
-    expect(root.locator(".cw-tree-result")).to_be_hidden()
+    expect(root.locator(".cw-pb-tree-result")).to_be_hidden()
     root.get_by_role("button", name="Compare trees").click()
-    expect(root.locator(".cw-tree-words")).to_contain_text("oaa, epoch 3 → oaa++, epoch 3", timeout=120_000)
+    expect(root.locator(".cw-pb-tree-words")).to_contain_text("oaa, epoch 3 → oaa++, epoch 3", timeout=120_000)
 
 
 def trees_that_are_ended(person: Person) -> None:
@@ -152,9 +153,9 @@ def trees_that_are_ended(person: Person) -> None:
     root.get_by_role("radio", name="an earlier epoch").check()
     root.get_by_label("Epoch to compare with").select_option("1")
     root.get_by_role("button", name="Compare trees").click()
-    expect(root.locator(".cw-tree-words")).to_contain_text("growing the tree of epoch 0", timeout=60_000)
-    root.locator(".cw-trees").get_by_role("button", name="Cancel").click()
-    expect(root.locator(".cw-tree-words")).to_contain_text("Cancelled.", timeout=60_000)
+    expect(root.locator(".cw-pb-tree-words")).to_contain_text("growing the tree of epoch 0", timeout=60_000)
+    root.locator(".cw-pb-trees").get_by_role("button", name="Cancel").click()
+    expect(root.locator(".cw-pb-tree-words")).to_contain_text("Cancelled.", timeout=60_000)
     assert person.python("gate.set(); playback_work.compared = real") == ""
     person.told("playback.wait()._tree['state']", "none")
 
