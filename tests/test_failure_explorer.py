@@ -232,6 +232,21 @@ def test_tools_of_the_front_end(explorer: FailureExplorer) -> None:
     assert tuple(case(explorer).edits.picture[9, 13]) == YELLOW
 
 
+def test_a_stroke_is_tried_while_it_is_drawn_and_nothing_is_done(explorer: FailureExplorer) -> None:
+    opened(explorer)
+    before = explorer._effect
+    hear(explorer, "preview", tool="box", action="paint", colour="#ff0000", region=SPOT.to_json())
+    assert explorer._effect["state"] == "preview"
+    assert explorer._effect["after"] == "red"
+    assert len(explorer._log) == 1
+    assert bytes(explorer._now) == b""
+    outside = {"kind": "box", "points": [[40, 40], [50, 50]]}
+    hear(explorer, "preview", tool="box", action="paint", colour="", region=outside)
+    assert explorer.error is None
+    hear(explorer, "preview")  # it came to nothing
+    assert explorer._effect == before
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -10,6 +10,7 @@ import { treesPart } from "./failure_trees.js";
 const VIEW = ["cell", "group", "sort", "page", "gallery", "chosen", "stage", "channel", "opacity", "tool", "action", "colour", "radius", "sigma", "outside"];
 const WORDS = ["_about", "_table", "_cards", "_groups", "_case", "_picture", "_now", "_effect", "_blame", "_trees", "_channel", "_channel_map", "_patches", "_backdrops", "_log", "_cases", "_progress"];
 const HAND = ["tool", "action", "colour", "sigma", "outside"];
+const PREVIEW = 200; // ms between two questions while the hand draws
 const KEYS = [
   ["n, N", "next, previous picture of the page"], ["b, x", "brush, box"], ["p, l, f", "paint, blur, fill"], ["[  ]", "smaller, larger brush"],
   ["u, r", "undo, redo"], ["o", "the picture as it was"], ["arrows, Enter", "on the picture: move the brush, set a dot"], ["Esc", "close what is open"], ["?", "this list"],
@@ -30,7 +31,8 @@ class Failures extends Shell {
   build() {
     const act = {
       get: this.get, ask: (changes) => this.ask(changes), choose: (number) => this.link.ask({ chosen: number }), put: (changes) => this.link.put(changes), redraw: () => this.redraw(),
-      send: (content) => this.send(content), edit: (content) => this.edit(content), look: (stage, channel) => this.look(stage, channel),
+      send: (content) => this.send(content), edit: (content) => this.edit(content),
+      preview: (content) => this.preview(content), dropped: () => this.dropped(), look: (stage, channel) => this.look(stage, channel),
     };
     this.about = h("span", { class: "cw-muted cw-about" });
     this.fold = button("Hide gallery", () => this.link.put({ gallery: !this.get("gallery") }), { class: "cw-link" });
@@ -127,10 +129,26 @@ class Failures extends Shell {
   edit(content) {
     this.probe.pending = performance.now();
     this.probe.before = this.get("_effect");
-    const hand = Object.fromEntries(HAND.map((name) => [name, this.get(name)]));
+    this.asked = null;
     this.link.expect();
-    this.send({ kind: "edit", ...hand, backdrop: Number(this.case.tools.backdrop.node.value || -1), ...content });
+    this.send({ kind: "edit", ...this.hand(), backdrop: Number(this.case.tools.backdrop.node.value || -1), ...content });
   }
+
+  /** While the hand draws: one question at a time, of what is quickly done. */
+  preview(content) {
+    const now = performance.now(), asked = this.asked;
+    if (!content.region || !["paint", "blur"].includes(this.get("action")) || (asked && (asked.effect === this.get("_effect") || now - asked.at < PREVIEW))) return;
+    this.asked = { at: now, effect: this.get("_effect") };
+    this.send({ kind: "preview", ...this.hand(), ...content });
+  }
+
+  /** The stroke came to nothing: what was shown of it is taken back. */
+  dropped() {
+    if (this.asked) this.send({ kind: "preview" });
+    this.asked = null;
+  }
+
+  hand() { return Object.fromEntries(HAND.map((name) => [name, this.get(name)])); }
 
   /** A view that the kernel draws: its answer may be that nothing is different. */
   ask(changes) {

@@ -2,7 +2,7 @@
 import { h } from "./controls.js";
 
 /**
- * act: {look() → {tool, radius, width, height, patch: [w, h] | null}, done(content)}; coordinates are pixels of the
+ * act: {look() → {tool, radius, width, height, patch: [w, h] | null}, done(content), moving(content), dropped()}; coordinates are pixels of the
  * network's input, pixel i being centred at i.
  */
 export function brushFrame(act) {
@@ -32,16 +32,21 @@ export function brushFrame(act) {
     else if (tool === "paste" && patch) outline(context, x - patch[0] * scale / 2, y - patch[1] * scale / 2, x + patch[0] * scale / 2, y + patch[1] * scale / 2);
   }
 
+  /** What the stroke says, or null where nothing is in it. */
+  function content(points) {
+    const { tool, radius } = act.look(), last = points[points.length - 1];
+    if (tool === "paste") return { x: last[0], y: last[1] };
+    if (tool === "brush") return { region: { kind: "brush", points: points.map(([x, y]) => [hundredth(x - 0.5), hundredth(y - 0.5)]), radius } };
+    const [x0, y0, x1, y1] = boxOf(points).map(Math.round);
+    return x1 > x0 && y1 > y0 ? { region: { kind: "box", points: [[x0, y0], [x1, y1]] } } : null;
+  }
+
   function finish() {
-    const points = stroke, { tool, radius } = act.look();
+    const found = stroke && content(stroke), was = stroke;
     stroke = null;
     draw();
-    if (!points) return;
-    const last = points[points.length - 1];
-    if (tool === "paste") { act.done({ x: last[0], y: last[1] }); return; }
-    if (tool === "brush") { act.done({ region: { kind: "brush", points: points.map(([x, y]) => [round(x - 0.5), round(y - 0.5)]), radius } }); return; }
-    const [x0, y0, x1, y1] = boxOf(points).map(Math.round);
-    if (x1 > x0 && y1 > y0) act.done({ region: { kind: "box", points: [[x0, y0], [x1, y1]] } });
+    if (found) act.done(found);
+    else if (was) act.dropped();
   }
 
   node.addEventListener("pointerdown", (event) => {
@@ -59,9 +64,11 @@ export function brushFrame(act) {
       for (const one of all.length ? all : [event]) stroke.push(place(one));
     }
     draw();
+    const found = stroke && content(stroke);
+    if (found) act.moving(found);
   });
   node.addEventListener("pointerup", finish);
-  node.addEventListener("pointercancel", () => { stroke = null; draw(); });
+  node.addEventListener("pointercancel", () => { stroke = null; draw(); act.dropped(); });
   node.addEventListener("pointerleave", () => { hover = null; draw(); });
   node.addEventListener("mousedown", (event) => event.stopPropagation()); // JupyterLab would select cells
   node.dataset.lmSuppressShortcuts = "true";
@@ -84,7 +91,7 @@ export function brushFrame(act) {
   return { node, pixels, draw };
 }
 
-const round = (value) => Math.round(100 * value) / 100;
+const hundredth = (value) => Math.round(100 * value) / 100;
 
 function boxOf(points) {
   const [[ax, ay], [bx, by]] = [points[0], points[points.length - 1]];

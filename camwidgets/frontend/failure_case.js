@@ -16,7 +16,7 @@ export function casePart(act) {
   const title = h("h3", { class: "cw-fail-title" }), about = h("span", { class: "cw-muted" });
   const frame = brushFrame({
     look: () => ({ tool: act.get("tool"), radius: act.get("radius"), width: state.width, height: state.height, patch: (act.get("_patches") || {}).size || null }),
-    done: (content) => act.edit(content),
+    done: (content) => act.edit(content), moving: (content) => act.preview(content), dropped: () => act.dropped(),
   });
   const tools = toolbar(act), verdict = h("p", { class: "cw-fail-verdict", role: "status", "aria-live": "polite" }), bars = h("div", { class: "cw-fail-bars" });
   const caption = h("p", { class: "cw-fail-caption cw-muted" });
@@ -73,10 +73,10 @@ export function casePart(act) {
 }
 
 function drawVerdict(node, effect, words) {
-  const working = effect.state === "working", changed = effect.step > 0;
+  const working = effect.state === "working", so = effect.state === "preview" ? "While you draw: " : "", changed = effect.step > 0;
   node.dataset.kind = working ? "working" : effect.back ? "back" : effect.flipped ? "flipped" : changed ? "same" : "none";
   say(node, working ? "asking the network …" : !changed ? "Draw on the picture, or switch a channel off: the new prediction appears here."
-    : effect.back ? `Right now: ${effect.after}. What you changed was decisive.` : effect.flipped ? `Flipped: ${effect.before} → ${effect.after}` : `Still ${effect.after}. ${lead(effect, words)}`);
+    : so + (effect.back ? `Now right: ${effect.after}. What you changed was decisive.` : effect.flipped ? `Flipped: ${effect.before} → ${effect.after}` : `Still ${effect.after}. ${lead(effect, words)}`));
   node.title = effect.text || "";
 }
 

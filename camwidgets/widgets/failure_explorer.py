@@ -223,6 +223,8 @@ class FailureExplorer(FailureRecord):
         if kind == "edit":
             edit = self._edit_of(content)
             self._do(lambda edits: edits.do(edit))
+        elif kind == "preview":
+            self._preview(content)
         elif kind == "switch":
             switch = self.switch_on if content.get("on") else self.switch_off
             switch(str(content["stage"]), [int(k) for k in content["channels"]])

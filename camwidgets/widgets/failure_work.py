@@ -174,6 +174,25 @@ class FailureWork(FailureChannel):
 
         self._start("effect", job)
 
+    def _preview(self, content: dict[str, Any]) -> None:
+        """What a stroke that is still being drawn would do; nothing is done. Without a region: what is, again."""
+        with self._lock:
+            case = self._case_or_raise()
+            edits, state = case.edits.copy(), "done"
+            if content.get("region"):
+                try:
+                    edits.do(self._edit_of(content))
+                except ValueError:
+                    return  # not yet in the picture
+                state = "preview"
+
+        def job(ticket: Ticket) -> None:
+            words = effect_words(case, edits)
+            with self._show(ticket):
+                self._effect = {**words, "state": state}
+
+        self._start("effect", job)
+
     def _tell_log(self, case: Case) -> None:
         self._log = log_words(case)
         kept = [(number, one["id"], one["label"], one["predicted"], len(one["edits"]["edits"]))

@@ -196,6 +196,8 @@ def test_a_stroke_is_sent_at_release_with_the_tools_settings(view: StubView) -> 
     view.page.mouse.down()
     view.page.mouse.move(box["x"] + 3 * box["width"] / 4, box["y"] + box["height"] / 2, steps=5)
     assert sent(view, "edit") == []  # while the hand draws
+    (preview,) = sent(view, "preview")  # one question, which was not answered yet
+    assert (preview["action"], preview["region"]["kind"]) == ("blur", "brush")
     lines = canvas_pixels(view.root.locator(".cw-fail-frame .cw-lines"))
     assert (lines[..., 3] > 0).mean() > 0.1  # and yet it is seen
     view.page.mouse.up()
@@ -216,6 +218,10 @@ def test_a_box_and_a_dot_by_keys(view: StubView) -> None:
     assert sent(view, "edit")[-1]["region"] == {"kind": "box", "points": [[24, 48], [72, 72]]}
     drag(view, (0.5, 0.5), (0.5, 0.5))  # nothing is in it: nothing is sent
     assert len(sent(view, "edit")) == 1
+    view.page.keyboard.press("f")  # filling takes longer: no question before the end
+    before = len(sent(view, "preview"))
+    drag(view, (0.25, 0.5), (0.5, 0.6), (0.75, 0.75))
+    assert len(sent(view, "preview")) == before
     frame(view)[0].focus()
     view.page.mouse.move(0, 0)
     for key in ("b", "ArrowRight", "Shift+ArrowDown", "Enter"):
@@ -270,7 +276,8 @@ def test_bars_say_what_the_effect_says(view: StubView, explorer: FailureExplorer
     ("change", "kind", "words"),
     [
         ({"state": "working"}, "working", "asking the network"),
-        ({"flipped": True, "back": True, "after": "duck"}, "back", "Right now: duck"),
+        ({"state": "preview", "flipped": False, "back": False, "after": "train"}, "same", "While you draw: Still"),
+        ({"flipped": True, "back": True, "after": "duck"}, "back", "Now right: duck"),
         ({"flipped": True, "back": False, "before": "train", "after": "plane"}, "flipped", "Flipped: train → plane"),
         ({"flipped": False, "back": False, "after": "train", "leads": [9.0, -1.5]}, "same", "9.0 → −1.5"),
         ({"step": 0, "flipped": False, "back": False}, "none", "Draw on the picture"),

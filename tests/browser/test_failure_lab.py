@@ -32,6 +32,7 @@ LOG = "explorer.log['cases'][0]['edits']['edits']"
 
 def test_from_the_gallery_to_a_cause_and_its_check(lab: Lab, tmp_path: Path) -> None:
     lab.write_notebook("failures.ipynb", [SHORTCUT, "explorer.wait().error"])
+    lab.page.set_viewport_size({"width": 1440, "height": 1900})  # the whole of it is seen
     lab.open_notebook("failures.ipynb")
     lab.run_all()
     root = lab.page.locator(".cw-failures")
