@@ -18,6 +18,7 @@ from . import (
     maps,
     quantus,
     speed,
+    tiles,
     truth,
 )
 
@@ -32,6 +33,7 @@ SETS = {
     "kills": kills.main,
     "learning": learning.main,
     "defects": defects.main,
+    "tiles": tiles.main,
     "truth": truth.main,
     "adversarial": adversarial.main,
     "context": context.main,

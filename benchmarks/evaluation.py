@@ -3,13 +3,15 @@
 Ours: `camwidgets.evaluate`, which keeps every outcome in SQLite. torchcam: an extractor a method and its own
 `ClassificationMetric`, in batches. pytorch-grad-cam: a CAM object a method and its own `DropInConfidence` and
 `IncreaseInConfidence`, in batches. Everyone opens and preprocesses the pictures anew in every round, and explains the
-network's own top class at the last stage.
+network's own top class at the last stage. All run in one process, so that what one of them leads the C library to keep
+(`camwidgets.maps.passes.keep_memory`) serves the others, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -101,12 +103,18 @@ def top(net: torch.nn.Module, x: Tensor) -> list[int]:
     return [int(c) for c in net(x).argmax(1)]
 
 
+def _kept(found: dict[str, Found], name: str, run: Callable[[], Found]) -> None:
+    found[name] = run()
+
+
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("benchmarks evaluation", description=__doc__)
     parser.add_argument("folder", nargs="?", default=str(DEFAULT_FOLDER))
     parser.add_argument("--network", default="efficientnet_lite0")
     parser.add_argument("--pictures", type=int, default=100)
-    parser.add_argument("--batch", type=int, default=16, help="pictures a batch, for the others")
+    parser.add_argument("--batch", type=int, nargs="+", default=[16, 4],
+                        help="pictures a batch, for torchcam; the first one for pytorch-grad-cam, too")  # fmt: skip
+    parser.add_argument("--without", nargs="*", default=[], choices=["torchcam", "pytorch-grad-cam"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args(arguments)
@@ -114,22 +122,26 @@ def main(arguments: Sequence[str]) -> int:
     classifier = camwidgets.load(options.network)
     items = open_dataset(options.folder).limit(options.pictures)
     found: dict[str, Found] = {}
-    calls: dict[str, Callable[[], Any]] = {
-        "camwidgets": lambda: found.__setitem__("camwidgets", ours(classifier, items)),
-        "torchcam": lambda: found.__setitem__("torchcam", torchcam(classifier, items, options.batch)),
-        "pytorch-grad-cam": lambda: found.__setitem__("pgc", pytorch_grad_cam(classifier, items, options.batch)),
-    }
+    contenders: dict[str, Callable[[], Found]] = {"camwidgets": partial(ours, classifier, items)}
+    for name, run in (("torchcam", torchcam), ("pytorch-grad-cam", pytorch_grad_cam)):
+        for size in options.batch if name == "torchcam" else options.batch[:1]:
+            if name not in options.without:
+                contenders[f"{name}, batches of {size}"] = partial(run, classifier, items, size)
+    calls = {name: partial(_kept, found, name, run) for name, run in contenders.items()}
     times = interleaved(calls, options.rounds, warm_up=0)
+    mine = times["camwidgets"].cpu
     rows = [
         {
             "contender": name,
             "pictures/s": f"{len(items) / np.median(each.cpu):.2f}",
             "CPU s": f"{np.median(each.cpu):.1f}",
-            "× camwidgets": f"{ratio(each.cpu, times['camwidgets'].cpu):.2f}",
+            "× camwidgets": f"{ratio(each.cpu, mine):.2f}",
+            "of the fastest rounds": f"{min(each.cpu) / min(mine):.2f}",
         }
         for name, each in times.items()
     ]
-    print(f"{options.network}, {len(items)} pictures, {len(METHODS)} methods, {options.threads} thread(s)")
+    print(f"{options.network}, {len(items)} pictures, {len(METHODS)} methods, {options.threads} thread(s), "
+          f"{options.rounds} round(s), load of the machine {os.getloadavg()[0]:.1f}")  # fmt: skip
     print(text(rows, markdown=True))
     for name in METHODS:
         said = {who: f"{drop:.4f} / {rise:.3f}" for who, each in found.items() for drop, rise in [each[name]]}
