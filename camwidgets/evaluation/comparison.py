@@ -95,8 +95,11 @@ def _row(before: Report, after: Report, method: str, name: str, about: Result) -
 def _settings(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(setting, before, after) of all that differs."""
     lines = [(word, before.get(key), after.get(key)) for key, word in _SETTINGS.items()]
-    if before["weights_sha256"] != after["weights_sha256"]:
-        lines = [line for line in lines if line[0] != _SETTINGS["network"]]  # a hash that holds the weights, too
+    # Hashes that only repeat what words say already.
+    told = {key for key in _SETTINGS if before.get(key) != after.get(key)}
+    mute = {"network"} if "weights_sha256" in told else set()
+    mute |= {"listed"} if told & {"data", "pictures", "limit", "seed"} else set()
+    lines = [line for line in lines if line[0] not in {_SETTINGS[key] for key in mute}]
     for kind, key in (("method", "methods"), ("test", "tests")):
         old, new = before[key], after[key]
         for title in dict.fromkeys([*old, *new]):
