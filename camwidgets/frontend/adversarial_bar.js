@@ -1,5 +1,5 @@
 // The ε slider with its marks, Play, and the line above it: Attack, how far it is, Cancel.
-import { button, h, percent, say, show } from "./controls.js";
+import { button, h, say, show } from "./controls.js";
 
 const PACE = 700; // ms at each ε while it plays
 
@@ -32,7 +32,7 @@ export function attackBar(act) {
       show(stop, busy);
       show(buttons, there || busy); // before the first attack one button stands beside the picture
       say(run, busy ? "Attack anew" : "Attack");
-      fill.style.width = percent(share);
+      fill.style.width = `${100 * share}%`;
       track.setAttribute("aria-valuenow", String(Math.round(100 * share)));
       track.classList.toggle("cw-idle", !busy);
       const left = progress.left ? ` · about ${secondsText(progress.left)} left` : "";
@@ -58,7 +58,6 @@ export function epsBar(act) {
   function mark(i, kind, text, title) {
     const node = h("span", { class: `cw-eps-mark cw-eps-${kind}`, title, "data-at": i }, text);
     node.style.left = place(i);
-    node.classList.toggle("cw-eps-leftward", i > 0.7 * (sweep.frames.length - 1));
     return node;
   }
 
@@ -72,7 +71,22 @@ export function epsBar(act) {
     for (const { channel, at: i } of sweep.drops) if (i !== null) gone.set(i, [...(gone.get(i) || []), `#${channel}`]);
     marks.replaceChildren(...[...gone].map(([i, names]) => mark(i, "drop", `− ${names.join(" ")}`, `out of the top ${sweep.top} of ${sweep.stage} from here: ${names.join(", ")}`)));
     if (sweep.flip !== null) marks.append(mark(sweep.flip, "flip", sweep.asked.targeted ? "reached" : "flips", "the least ε of the sweep at which the attack succeeds"));
+    fit();
     say(found, finding());
+  }
+
+  /** No mark runs into the next one of its line; one at the end stands to the left of its place. */
+  function fit() {
+    const last = sweep.frames.length - 1;
+    for (const kind of ["drop", "flip"]) {
+      const own = [...marks.querySelectorAll(`.cw-eps-${kind}`)].sort((a, b) => a.dataset.at - b.dataset.at);
+      own.forEach((node, j) => {
+        const at = Number(node.dataset.at), end = at === last && last > 0, other = own[end ? j - 1 : j + 1];
+        const room = other ? Math.abs(Number(other.dataset.at) - at) / (end || Number(other.dataset.at) === last ? 2 : 1) : end ? last : last - at;
+        node.classList.toggle("cw-eps-leftward", end);
+        node.style.maxWidth = `calc((100% - 16px) * ${room / Math.max(1, last)} - 4px)`;
+      });
+    }
   }
 
   function finding() {

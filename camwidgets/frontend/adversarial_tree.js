@@ -73,7 +73,7 @@ export function treePart(act) {
       const x = ROOT + 32 + c * COLUMN, [left, size] = frame.left[c], parts = frame.parting === stage;
       return [svg("text", { x, y: 16, class: "cw-adv-name" }, `${stage}${parts ? " ◆ part here" : ""}`),
         svg("text", { x, y: 32 }, frame.distances[c] === null ? "" : `distance ${frame.distances[c].toFixed(2)}`),
-        svg("text", { x, y: ABOVE + ROW * counts[c] + 12 }, left ? `… ${left} more, each within ±${shareText(size)} %` : "")];
+        svg("text", { x, y: ABOVE + ROW * counts[c] + 12 }, left ? `… ${left} more within ±${shareText(size)} %` : "")];
     });
     const focus = drawing.contains(document.activeElement) ? document.activeElement.dataset.name : null;
     drawing.replaceChildren(...[...frame.edges].reverse().map((one) => edge(one, most, middle)), root(frame.root, words.frames[0].root, middle), ...heads,

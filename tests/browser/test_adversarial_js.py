@@ -247,7 +247,9 @@ def test_working_cancel_and_failing(view: StubView) -> None:
     view.set(_progress=running)
     settle(view)
     expect(view.root.locator(".cw-adv-run-words")).to_have_text("attacking: ε 3 of 9 · about 14 s left")
-    assert view.root.locator(".cw-adv-track").get_attribute("aria-valuenow") == "42"
+    track = view.root.locator(".cw-adv-track")
+    assert track.get_attribute("aria-valuenow") == "42"
+    assert track.evaluate("n => n.firstChild.style.width") == "42%"
     go(view, 1)  # what is there can be looked at meanwhile
     expect(view.root.locator(".cw-eps-value")).to_have_text("ε = 8/255")
     view.root.get_by_role("button", name="Cancel").click()
