@@ -98,6 +98,34 @@ def test_what_cannot_be_sent_is_told_before_anything_runs(tmp_path: Path) -> Non
     assert report.pictures == 2
 
 
+def test_a_busy_machine_gets_more_time_to_start() -> None:
+    from camwidgets.evaluation.ray_engine import _start
+
+    class Slow:
+        """Stands for Ray: comes up at the third start; or fails by something else."""
+
+        def __init__(self, *errors: str) -> None:
+            self.errors, self.said = list(errors), list[str]()
+
+        def init(self, **_: Any) -> None:
+            self.said.append("init")
+            if self.errors:
+                raise Exception(self.errors.pop(0))
+
+        def shutdown(self) -> None:
+            self.said.append("shutdown")
+
+    late = "The current node timed out during startup."
+    slow = Slow(late, late)
+    _start(slow)
+    assert slow.said == ["init", "shutdown", "init", "shutdown", "init"]
+    for errors in ((late, late, late), ("no room",)):
+        broken = Slow(*errors)
+        with pytest.raises(Exception, match=errors[-1]):
+            _start(broken)
+        assert broken.said.count("init") == len(errors)
+
+
 @dataclass(frozen=True)
 class Told(Source):
     """A picture that says, by a file, that it was opened."""

@@ -24,6 +24,7 @@ from .results import Outcome, Picture, Results
 from .work import Stopped, work
 
 BLOCKS = 8  # pieces of work a worker gets, one after the other: what a killed worker loses is one of them
+STARTS = 3  # times that starting Ray is tried
 OFTEN = 0.5  # seconds between two questions whether to stop
 
 
@@ -174,12 +175,24 @@ def _cluster(ray: Any) -> Iterator[None]:
     """The cluster that is there, or workers of our own that end with the work."""
     ours = not ray.is_initialized()
     if ours:
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        _start(ray)
     try:
         yield
     finally:
         if ours:
             ray.shutdown()
+
+
+def _start(ray: Any) -> None:
+    """Start Ray here. It gives its own processes 30 s to come up, which a busy machine exceeds: then once more."""
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            return
+        except Exception as error:  # Ray raises nothing more special
+            ray.shutdown()
+            if not left or "timed out during startup" not in str(error):
+                raise
 
 
 @contextmanager
