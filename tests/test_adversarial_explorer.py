@@ -21,7 +21,7 @@ import camwidgets
 from camwidgets import AdversarialExplorer
 from camwidgets.figures.tree_diff import SIGNS, colour_of
 from camwidgets.investigate import open_bundle, rival, sweep
-from camwidgets.widgets import adversarial_pace
+from camwidgets.widgets import adversarial_pace, adversarial_work
 from camwidgets.widgets.adversarial_traits import spread
 from camwidgets.widgets.adversarial_words import check_size
 from tests.explorer_nets import LABELS, Gate, photo, small, small_module
@@ -178,6 +178,22 @@ def test_no_flip_is_a_finding() -> None:
         assert made._sweep["tree"] is None
         assert "switched off" in made._sweep["no_tree"]
         assert made.diff is None
+    finally:
+        made.close()
+
+
+def test_a_network_without_trees_is_attacked_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **how: Any) -> None:
+        raise ValueError("this network has no spatial stages")
+
+    monkeypatch.setattr(adversarial_work, "decompose", refuse)
+    made = AdversarialExplorer(small(), photo(1), **QUICK).run().wait()
+    try:
+        assert made.error is None
+        assert made._sweep["no_tree"] == "No tree of this network: this network has no spatial stages"
+        assert made._sweep["tree"] is None
+        assert made.sweep is not None
+        assert made.sweep.frames[1].tree is None
     finally:
         made.close()
 

@@ -440,7 +440,7 @@ def test_an_attack_of_one_s_own_over_a_sweep() -> None:
     assert [frame.attack.method for frame in found.frames] == ["strong"] * 3
     shrunk = sweep(classifier, grey, [0.1, 0.4], method=fixed)
     deltas = [frame.attack.perturbation[0].amax((1, 2)).tolist() for frame in shrunk.frames]
-    np.testing.assert_allclose(np.array(deltas), [[0, 0, 0], [0.1, -0.05, 0], [0.2, -0.1, 0]], atol=1e-6)
+    np.testing.assert_allclose(np.array(deltas), np.array([[0, 0, 0], [0.1, -0.05, 0], [0.2, -0.1, 0]]), atol=1e-6)
     whole = float(shrunk.frames[-1].attack.perturbation.norm())
     in_l2 = sweep(classifier, grey, [0.25 * whole], method=fixed, norm="l2").frames[1].attack.perturbation
     torch.testing.assert_close(in_l2, 0.25 * shrunk.frames[-1].attack.perturbation, atol=1e-6, rtol=0)

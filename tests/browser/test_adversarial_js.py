@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -172,7 +173,7 @@ def box(view: StubView, name: str) -> Locator:
 
 def test_the_tree_stays_in_place_and_a_click_shows_the_channel(view: StubView, explorer: AdversarialExplorer) -> None:
     tree = explorer._sweep["tree"]
-    places = {}
+    places: dict[str, Any] = {}
     for i in range(4):
         go(view, i)
         for row, cell in zip(tree["rows"], tree["frames"][i]["cells"], strict=True):

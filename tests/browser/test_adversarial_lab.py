@@ -102,7 +102,8 @@ def why(lab: Lab, root: Locator) -> None:
     new.click()
     expect(root.locator(".cw-adv-channel h4")).to_contain_text(name)
     pictures = [canvas_pixels(root.locator(".cw-adv-channel canvas").nth(i)) for i in (0, 1)]
-    assert changed_share(*pictures) > 0.02  # it answers in the attacked picture, and did not in the clean one
+    # It answers in the attacked picture, and did not in the clean one.
+    assert changed_share(pictures[0], pictures[1]) > 0.02
     wrong = say(lab, "print(explorer.rival.label)")
     hears(lab, "print(explorer.channel, explorer.index, explorer.diff.after.label)", f"{name} 8 {wrong}")
 
