@@ -11,6 +11,7 @@ const VIEW = ["cell", "group", "sort", "page", "gallery", "chosen", "stage", "ch
 const WORDS = ["_about", "_table", "_cards", "_groups", "_case", "_picture", "_now", "_effect", "_blame", "_trees", "_channel", "_channel_map", "_patches", "_backdrops", "_log", "_cases", "_progress"];
 const HAND = ["tool", "action", "colour", "sigma", "outside"];
 const PREVIEW = 200; // ms between two questions while the hand draws
+const CHEAP = 150, PATIENCE = 20000; // ms: an answer that took longer than CHEAP is not asked for again for so long
 const KEYS = [
   ["n, N", "next, previous picture of the page"], ["b, x", "brush, box"], ["p, l, f", "paint, blur, fill"], ["[  ]", "smaller, larger brush"],
   ["u, r", "undo, redo"], ["o", "the picture as it was"], ["arrows, Enter", "on the picture: move the brush, set a dot"], ["Esc", "close what is open"], ["?", "this list"],
@@ -19,6 +20,7 @@ const KEYS = [
 class Failures extends Shell {
   constructor(model) {
     super(model);
+    this.trial = { at: -PATIENCE, cost: 0, open: false, shown: false, before: null };
     this.probe = { ms: null, redraws: 0, pending: null };
     this.build();
     this.on(VIEW, () => this.redraw());
@@ -117,6 +119,7 @@ class Failures extends Shell {
   measure() {
     const { pending } = this.probe, effect = this.get("_effect") || {};
     this.probe.redraws += 1;
+    if (effect.state === "preview" && effect !== this.trial.before) this.answered();
     if (pending === null || effect.state !== "done" || effect === this.probe.before) return;
     this.probe.ms = performance.now() - pending;
     this.probe.pending = null;
@@ -129,23 +132,31 @@ class Failures extends Shell {
   edit(content) {
     this.probe.pending = performance.now();
     this.probe.before = this.get("_effect");
-    this.asked = null;
+    this.answered();
+    this.trial.shown = false;
     this.link.expect();
     this.send({ kind: "edit", ...this.hand(), backdrop: Number(this.case.tools.backdrop.node.value || -1), ...content });
   }
 
-  /** While the hand draws: one question at a time, of what is quickly done. */
+  /** While the hand draws: one question at a time, of what is quickly done, as long as the machine answers quickly. */
   preview(content) {
-    const now = performance.now(), asked = this.asked;
-    if (!content.region || !["paint", "blur"].includes(this.get("action")) || (asked && (asked.effect === this.get("_effect") || now - asked.at < PREVIEW))) return;
-    this.asked = { at: now, effect: this.get("_effect") };
+    const now = performance.now(), { trial } = this, rest = trial.cost > CHEAP ? PATIENCE : PREVIEW;
+    if (!content.region || !["paint", "blur"].includes(this.get("action")) || trial.open || now - trial.at < rest) return;
+    Object.assign(trial, { at: now, open: true, shown: true, before: this.get("_effect") });
     this.send({ kind: "preview", ...this.hand(), ...content });
   }
 
   /** The stroke came to nothing: what was shown of it is taken back. */
   dropped() {
-    if (this.asked) this.send({ kind: "preview" });
-    this.asked = null;
+    if (this.trial.shown) this.send({ kind: "preview" });
+    this.answered();
+    this.trial.shown = false;
+  }
+
+  /** The question is over, answered or not. */
+  answered() {
+    const { trial } = this;
+    if (trial.open) Object.assign(trial, { open: false, cost: performance.now() - trial.at });
   }
 
   hand() { return Object.fromEntries(HAND.map((name) => [name, this.get(name)])); }

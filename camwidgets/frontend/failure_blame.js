@@ -20,7 +20,7 @@ export function blamePart(act) {
       waiting.classList.toggle("cw-fail-bad", blame.state === "failed");
       if (!there) { seen.draw(get); return; }
       say(waiting, blame.state === "failed" ? blame.text : "comparing what speaks for either class …");
-      say(words, `Red: what a channel adds to the logit of ${about.taken.label}; blue: to that of ${about.own.label} (outlined: takes away). Click one to see where.`);
+      say(words, `Red: what a channel adds to the logit of ${about.taken.label}; blue: to that of ${about.own.label} (outlined: takes away), of the picture as it was. Click one to see where.`);
       if (built !== about.stages.join()) {
         built = about.stages.join();
         choose = segmented("Stage", about.stages.map((value) => ({ value, text: value })), (value) => act.ask({ stage: value }));

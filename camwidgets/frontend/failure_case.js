@@ -31,7 +31,8 @@ export function casePart(act) {
   function paint(data) {
     const { width, height } = state, n = width * height;
     if (!n || data.picture.length !== 3 * n) return;
-    const shown = data.now.length === 3 * n && !state.original ? data.now : data.picture, over = data.map.length === n;
+    const shown = data.now.length === 3 * n && !state.original ? data.now : data.picture;
+    const over = data.map.length === n && shown === data.picture; // the map is of the picture as it was: it lies over no other
     const key = [shown, over ? data.map : null, over ? act.get("opacity") : 0];
     if (state.painted && key.every((one, i) => one === state.painted[i])) return;
     state.painted = key;
@@ -55,14 +56,15 @@ export function casePart(act) {
       Object.assign(state, { width: words.width, height: words.height });
       frame.node.style.aspectRatio = `${words.width} / ${words.height}`;
       frame.node.dataset.tool = get("tool");
-      const log = get("_log") || [], changed = log.some((step) => step.state === "done" || (step.state === "now" && step.step > 0)) && log.findIndex((step) => step.state === "now") > 0;
+      const now = get("_now"), changed = Boolean(now && now.byteLength);
       if (!changed && state.original) state.original = false;
       original.set(state.original);
       original.enable(changed);
       const channel = get("_channel") || {};
-      say(caption, channel.stage ? `${channel.stage} #${channel.channel}: ${channel.text}` : (changed ? "changed by hand" : "as the network sees it"));
+      const seen = channel.stage && (!changed || state.original);
+      say(caption, seen ? `${channel.stage} #${channel.channel}: ${channel.text}` : changed ? `changed by hand${channel.stage ? "; the channel's map is of the picture as it was" : ""}` : "as the network sees it");
       caption.title = caption.textContent;
-      show(opacity.node, Boolean(channel.stage));
+      show(opacity.node, Boolean(seen));
       opacity.set(get("opacity"));
       tools.draw(get, words);
       drawVerdict(verdict, effect, words);
@@ -134,7 +136,7 @@ function toolbar(act) {
       if (get("colour")) swatch.value = get("colour");
       backdrop.options(get("_backdrops") || []);
       say(hint, paste ? (patch ? `click on the picture to set the patch (${patch[0]} × ${patch[1]})` : "choose a patch of a channel on the right first")
-        : what === "background" ? "draw the object that stays" : "");
+        : what === "background" && which !== "object" ? "draw the object that stays" : "");
       undo.disabled = reset.disabled = now <= 0;
       redo.disabled = now < 0 || now >= log.length - 1;
     },

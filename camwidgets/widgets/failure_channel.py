@@ -149,7 +149,7 @@ class FailureChannel(FailureGallery):
         for d in sorted(table.decided, key=lambda d: (not d.right, d.number)):
             if d.label not in seen and len(found) < MOST_BACKDROPS and table.samples is not None:
                 seen.add(d.label)
-                found.append({"value": d.number, "text": f"that of {table.labels[d.label]} ({d.id})"})
+                found.append({"value": d.number, "text": f"{table.labels[d.label]} ({d.id})"})
         self._backdrops = found
 
     def _backdrop(self, number: int) -> np.ndarray:

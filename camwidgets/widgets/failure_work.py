@@ -78,7 +78,7 @@ class FailureWork(FailureChannel):
         self._retire()
         self._case = {"state": "done", **case_words(case, self.classifier.labels)}
         self._picture = case.edits.original.tobytes()
-        self._now = case.edits.picture.tobytes() if case.edits.log else b""
+        self._now = _changed_pixels(case.edits)
         if self.stage not in case.classifier.stages:
             self.stage = next(reversed(case.classifier.stages), "")
         self._effect, self._blame, self._trees = first, dict(WORKING), dict(WORKING)
@@ -154,7 +154,7 @@ class FailureWork(FailureChannel):
 
     def _changed(self, case: Case) -> None:
         with self._show():
-            self._now = case.edits.picture.tobytes() if case.edits.log else b""
+            self._now = _changed_pixels(case.edits)
             self._effect = {**self._effect, "state": "working"}
             if self._trees.get("what") == "change":  # of another state of the picture: never shown beside this one
                 self._drop("trees")
@@ -251,6 +251,11 @@ class FailureWork(FailureChannel):
 
     def _diff_now(self) -> TreeDiff | None:
         return None if self._open is None else self._open.diff
+
+
+def _changed_pixels(edits: Edits) -> bytes:
+    """The picture as it is now; nothing while only channels were switched."""
+    return b"" if edits.picture is edits.original else edits.picture.tobytes()
 
 
 def case_log(case: Case) -> dict[str, Any]:

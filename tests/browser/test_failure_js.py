@@ -178,7 +178,11 @@ def test_the_picture_is_the_changed_one_and_the_original_at_a_key(view: StubView
 
 
 def test_a_channels_map_lies_over_it_as_opaque_as_asked(view: StubView, explorer: FailureExplorer) -> None:
-    plain = np.frombuffer(explorer._now, np.uint8).reshape(96, 96, 3).astype(float)
+    changed = np.frombuffer(explorer._now, np.uint8).reshape(96, 96, 3)
+    assert np.array_equal(picture(view)[..., :3], changed)  # the map is of the picture as it was: it lies over no other
+    expect(view.root.locator(".cw-fail-caption")).to_contain_text("the channel's map is of the picture as it was")
+    view.root.get_by_role("checkbox", name="as it was").check()
+    plain = np.frombuffer(explorer._picture, np.uint8).reshape(96, 96, 3).astype(float)
     values = np.frombuffer(explorer._channel_map, np.uint8).reshape(96, 96, 1) / 255
     table = np.frombuffer(explorer._palette, np.uint8).reshape(256, 3)
     colours = table[(255 * values[..., 0] + 0.5).astype(int)]

@@ -92,7 +92,7 @@ def check(root: Locator) -> None:
     duck = root.locator(".cw-fail-title").inner_text().split()[0]
     options = root.get_by_label("Background taken from").locator("option")
     assert options.count() > 3
-    other = options.filter(has_text=f"that of {duck}").first.inner_text()
+    other = options.filter(has_text=f"{duck} (").first.inner_text()
     root.get_by_label("Background taken from").select_option(label=other)
     root.get_by_role("button", name="Apply to the object").click()
     expect(root.locator(".cw-fail-steps li[data-state=now]")).to_contain_text("before another background", timeout=WAIT)
