@@ -77,7 +77,7 @@ export function casePart(act) {
 function drawVerdict(node, effect, words) {
   const working = effect.state === "working", so = effect.state === "preview" ? "While you draw: " : "", changed = effect.step > 0;
   node.dataset.kind = working ? "working" : effect.back ? "back" : effect.flipped ? "flipped" : changed ? "same" : "none";
-  say(node, working ? "asking the network …" : !changed ? "Draw on the picture, or switch a channel off: the new prediction appears here."
+  say(node, working ? "asking the network …" : !changed ? "Draw, or switch a channel off: the new prediction appears here."
     : so + (effect.back ? `Now right: ${effect.after}. What you changed was decisive.` : effect.flipped ? `Flipped: ${effect.before} → ${effect.after}` : `Still ${effect.after}. ${lead(effect, words)}`));
   node.title = effect.text || "";
 }

@@ -64,13 +64,13 @@ function drawing(tree, act) {
     return rows.get(id);
   };
   set(0);
-  const step = WIDE / columns.length, height = TOP + ROW * next;
-  const at = ({ id, parent, stage }) => [step * ((parent === null ? 0 : columns.indexOf(stage)) + 0.5), TOP + ROW * (rows.get(id) + 0.5) - 10];
+  const step = WIDE / columns.length, height = TOP + ROW * next, middle = (column) => step * (column + 0.5) - 22; // words stand at the right
+  const at = ({ id, parent, stage }) => [middle(parent === null ? 0 : columns.indexOf(stage)), TOP + ROW * (rows.get(id) + 0.5) - 10];
   const edges = tree.nodes.filter(({ parent }) => parent !== null && known.has(parent)).map((one) => {
-    const [ax, ay] = at(known.get(one.parent)), [bx, by] = at(one), x0 = ax + THUMB / 2, x1 = bx - THUMB / 2, middle = (x0 + x1) / 2;
-    return s("path", { d: `M ${x0},${ay} C ${middle},${ay} ${middle},${by} ${x1},${by}`, class: "cw-fail-edge", "stroke-width": 1 + 11 * Math.min(1, Math.abs(one.share)) });
+    const [ax, ay] = at(known.get(one.parent)), [bx, by] = at(one), x0 = ax + THUMB / 2, x1 = bx - THUMB / 2, bend = (x0 + x1) / 2;
+    return s("path", { d: `M ${x0},${ay} C ${bend},${ay} ${bend},${by} ${x1},${by}`, class: "cw-fail-edge", "stroke-width": 1 + 11 * Math.min(1, Math.abs(one.share)) });
   });
-  const heads = columns.map((name, i) => s("text", { x: step * (i + 0.5), y: 14, class: "cw-fail-column" }, name));
+  const heads = columns.map((name, i) => s("text", { x: middle(i), y: 14, class: "cw-fail-column" }, name));
   return s("svg", { viewBox: `0 0 ${WIDE} ${height}`, role: "group", "aria-label": `tree of ${tree.label}` }, ...heads, ...edges, ...tree.nodes.map((one) => nodeOf(one, at(one), tree, act, children.get(one.id).length > 0)));
 }
 

@@ -284,7 +284,7 @@ def test_bars_say_what_the_effect_says(view: StubView, explorer: FailureExplorer
         ({"flipped": True, "back": True, "after": "duck"}, "back", "Now right: duck"),
         ({"flipped": True, "back": False, "before": "train", "after": "plane"}, "flipped", "Flipped: train → plane"),
         ({"flipped": False, "back": False, "after": "train", "leads": [9.0, -1.5]}, "same", "9.0 → −1.5"),
-        ({"step": 0, "flipped": False, "back": False}, "none", "Draw on the picture"),
+        ({"step": 0, "flipped": False, "back": False}, "none", "Draw, or switch"),
     ],
 )
 def test_the_verdict(view: StubView, explorer: FailureExplorer, change: dict[str, Any], kind: str, words: str) -> None:
@@ -321,6 +321,11 @@ def test_trees_show_every_node_and_its_change(view: StubView, explorer: FailureE
         boxes = figure.locator(".cw-fail-node rect").evaluate_all(
             "all => all.map(n => [n.x.baseVal.value, n.y.baseVal.value, n.width.baseVal.value, n.height.baseVal.value])"
         )
+        text = figure.locator("text").evaluate_all(
+            "all => all.map(n => { const b = n.getBBox(); return [b.x, b.x + b.width]; })"
+        )
+        assert min(low for low, _ in text) >= 0
+        assert max(high for _, high in text) <= 600
         for a in range(len(boxes)):
             for b in range(a):
                 (ax, ay, w, h), (bx, by, _, _) = boxes[a], boxes[b]
