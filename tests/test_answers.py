@@ -124,7 +124,7 @@ def test_another_network_is_not_replaced() -> None:
     """Tests that run a randomised copy by the same passes get that copy's answers."""
     classifier, net = normed(), Normed().eval()
     with torch.no_grad():
-        net.linear.bias += 1
+        net.linear.bias.add_(1)
     other = camwidgets.wrap(net, input_size=96)
     asks = Answers(network=classifier, quick=lambda: quick(classifier))
     x = torch.rand(1, 3, 96, 96)
