@@ -33,7 +33,7 @@ export function metricPlot(title, act) {
   const cursor = mark("line", { class: "cw-pb-plot-cursor", y1: TOP, y2: HEIGHT - FOOT });
   const box = h("div", { class: "cw-pb-plot-box" }, drawing);
   const node = h("section", { class: "cw-pb-plot-part", "aria-label": title }, h("h3", {}, title), box, legend, note);
-  let epochs = [], lines = [], x = () => 0, width = 0;
+  let epochs = [], lines = [], rows = 0, x = () => 0, width = 0;
   box.addEventListener("pointerdown", (event) => { if (event.button === 0) { box.setPointerCapture(event.pointerId); go(event); } });
   box.addEventListener("pointermove", (event) => { if (event.buttons & 1) go(event); });
   function go(event) {
@@ -54,6 +54,7 @@ export function metricPlot(title, act) {
     /** runs: [{name, metrics}], names: which columns. shown: the epochs that can be gone to. */
     load(runs, names, shown) {
       epochs = shown;
+      rows = runs.length;
       width = Math.max(240, box.clientWidth || 400);
       lines = runs.flatMap((run, r) => names.map((name, n) => ({ name, n, r, run: run.name, xs: run.metrics.epoch || [], ys: run.metrics[name] || [] }))).filter(({ ys }) => ys.length);
       const all = [...lines.flatMap(({ xs }) => xs), ...shown], first = Math.min(...all, 1), last = Math.max(...all, 1);
@@ -74,8 +75,8 @@ export function metricPlot(title, act) {
       show(cursor, epochs.length > 0);
       cursor.setAttribute("x1", x(epoch));
       cursor.setAttribute("x2", x(epoch));
-      const read = ({ xs, ys }) => brief(ys[xs.indexOf(epoch)]);
-      for (const item of legend.querySelectorAll("[data-metric]")) say(item.querySelector("b"), lines.filter(({ name }) => name === item.dataset.metric).map(read).join(" | "));
+      const read = (name, run) => { const line = lines.find((one) => one.name === name && one.r === run); return brief(line && line.ys[line.xs.indexOf(epoch)]); };
+      for (const item of legend.querySelectorAll("[data-metric]")) say(item.querySelector("b"), Array.from({ length: rows }, (_, run) => read(item.dataset.metric, run)).join(" | "));
       drawing.setAttribute("aria-label", `${title}: ${[...legend.querySelectorAll("[data-metric]")].map((item) => item.textContent).join(", ")} at epoch ${epoch}`);
     },
   };
