@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect, sync_playwright
@@ -42,26 +44,42 @@ def maps_per_stage() -> None:
     strip([view for _, view in views], [name for name, _ in views], side=220).save(PICTURES / "two_classes.png")
 
 
-def screenshots(browser: Browser, folder: Path) -> None:
-    """The explorer in JupyterLab, light and dark."""
+@contextmanager
+def opened(
+    browser: Browser, folder: Path, name: str, cell: str, size: tuple[int, int], dark: bool = False
+) -> Iterator[Lab]:
+    """A notebook of one cell, run in JupyterLab in a window of that size."""
+    folder = folder / name
+    folder.mkdir()
     server = JupyterServer(folder)
     server.start()
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]})
     try:
-        for name, picture, dark in (("explorer", "cat", False), ("explorer_dark", "coffee", True)):
-            context = browser.new_context(viewport={"width": 1440, "height": 1200})
-            lab = Lab(context.new_page(), server)
-            lab.write_notebook(f"{name}.ipynb", [EXPLORER.format(picture=picture, after="")])
-            lab.open_notebook(f"{name}.ipynb")
-            lab.set_theme(dark)
-            lab.run_all()
-            root = lab.page.locator(".cw-root")
-            expect(root.locator(".cw-caption").first).to_contain_text("%", timeout=90_000)
-            lab.page.wait_for_timeout(1500)
-            root.screenshot(path=PICTURES / f"{name}.png")
-            lab.close()
-            context.close()
+        lab = Lab(context.new_page(), server)
+        lab.write_notebook(f"{name}.ipynb", [cell])
+        lab.open_notebook(f"{name}.ipynb")
+        lab.set_theme(dark)
+        lab.run_all()
+        yield lab
+        lab.close()
     finally:
+        context.close()
         server.stop()
+
+
+def keep(lab: Lab, widget: str, name: str) -> None:
+    """A picture of the widget, when it has settled."""
+    lab.page.wait_for_timeout(2000)
+    lab.page.locator(widget).first.screenshot(path=PICTURES / f"{name}.png")
+
+
+def explorers(browser: Browser, folder: Path) -> None:
+    """The explorer, light and dark."""
+    for name, picture, dark in (("explorer", "cat", False), ("explorer_dark", "coffee", True)):
+        cell = EXPLORER.format(picture=picture, after="")
+        with opened(browser, folder, name, cell, (1440, 1200), dark) as lab:
+            expect(lab.page.locator(".cw-root .cw-caption").first).to_contain_text("%", timeout=90_000)
+            keep(lab, ".cw-root", name)
 
 
 COMPARISON = """import camwidgets
@@ -74,22 +92,9 @@ comparison"""
 
 def comparison(browser: Browser, folder: Path) -> None:
     """Four methods, plain and enhanced, on one picture and class."""
-    folder.mkdir()
-    server = JupyterServer(folder)
-    server.start()
-    try:
-        context = browser.new_context(viewport={"width": 1440, "height": 1400})
-        lab = Lab(context.new_page(), server)
-        lab.write_notebook("comparison.ipynb", [COMPARISON])
-        lab.open_notebook("comparison.ipynb")
-        lab.run_all()
+    with opened(browser, folder, "comparison", COMPARISON, (1440, 1400)) as lab:
         lab.page.evaluate(IN_KERNEL, "comparison.wait(300)")
-        lab.page.wait_for_timeout(2000)
-        lab.page.locator(".cw-root").first.screenshot(path=PICTURES / "comparison.png")
-        lab.close()
-        context.close()
-    finally:
-        server.stop()
+        keep(lab, ".cw-root", "comparison")
 
 
 TREES = {
@@ -113,26 +118,13 @@ explorer.select(node.id); explorer.wait()"""
 
 def trees(browser: Browser, folder: Path) -> None:
     """The tree of a photograph, and of a cat on water that the shortcut learner takes for a duck."""
-    folder.mkdir()
-    server = JupyterServer(folder)
-    server.start()
-    try:
-        for name, cell in TREES.items():
-            context = browser.new_context(viewport={"width": 1360, "height": 1200})
-            lab = Lab(context.new_page(), server)
-            lab.write_notebook(f"{name}.ipynb", [cell])
-            lab.open_notebook(f"{name}.ipynb")
-            lab.run_all()
+    for name, cell in TREES.items():
+        with opened(browser, folder, name, cell, (1360, 1200)) as lab:
             root = lab.page.locator(".cw-tree").first
             expect(root.locator(".textpoint")).to_have_count(13, timeout=90_000)
             lab.page.evaluate(IN_KERNEL, GO_DOWN)
             expect(root.locator(".cw-tree-without")).to_contain_text("real", timeout=60_000)
-            lab.page.wait_for_timeout(1500)
-            root.screenshot(path=PICTURES / f"{name}.png")
-            lab.close()
-            context.close()
-    finally:
-        server.stop()
+            keep(lab, ".cw-tree", name)
 
 
 def main() -> int:
@@ -140,9 +132,8 @@ def main() -> int:
     maps_per_stage()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM_ARGUMENTS)
-        screenshots(browser, Path(folder))
-        trees(browser, Path(folder) / "trees")
-        comparison(browser, Path(folder) / "comparison")
+        for take in (explorers, trees, comparison):
+            take(browser, Path(folder))
         browser.close()
     print(*sorted(str(p.relative_to(ROOT)) for p in PICTURES.iterdir()), sep="\n")
     return 0
