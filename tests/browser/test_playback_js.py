@@ -152,7 +152,8 @@ def test_scrubbing_asks_the_kernel_nothing(view: StubView) -> None:
     view.wait_until("model.log.saved.length && model.log.saved.at(-1).epoch === 6")  # when the hand rests: Python knows
     slider.fill("0")
     settle(view)
-    expect(cell(view, "cumulative").locator(".cw-pb-missing")).to_have_text("none yet at epoch 0: the first is of epoch 1")
+    told = cell(view, "cumulative").locator(".cw-pb-missing")
+    expect(told).to_have_text("none yet at epoch 0: the first is of epoch 1")
     assert view.root.locator(".cw-words").inner_text() == "before training · cat"
 
 
@@ -314,10 +315,8 @@ def test_trees_are_asked_for_shown_and_never_stale(view: StubView, playback: Pla
     expect(view.root.locator(".cw-pb-tree-words")).to_contain_text("“cat”, epoch 0 → epoch 3")
     view.root.get_by_role("radio", name="epoch 3").check()
     expect(view.root.locator(".cw-pb-tree-board img")).to_be_visible()
-    assert (
-        view.root.locator(".cw-pb-tree-board img").evaluate("async img => { await img.decode(); return img.naturalWidth }")
-        > 300
-    )
+    image = view.root.locator(".cw-pb-tree-board img")
+    assert image.evaluate("async img => { await img.decode(); return img.naturalWidth }") > 300
     view.set(epoch=4)
     settle(view)
     expect(view.root.locator(".cw-pb-tree-result")).to_be_hidden()
