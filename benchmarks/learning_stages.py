@@ -57,11 +57,19 @@ def begun(seed: int, data: Labelled) -> AttentionNet:
     """
     torch.manual_seed(seed)
     net = AttentionNet(len(data.classes), STAGES, WIDTH)
+    take_over(net.backbone, data)
+    return net
+
+
+def take_over(layers: nn.Sequential, data: Labelled) -> None:
+    """Give convolutions the weights of those of "toy" that are called alike, up to the first that has none."""
     known = dict(camwidgets.load("toy").module.features.named_children())  # type: ignore[union-attr]
     x = normalised(torch.stack([example.picture for example in data[:128]]))
     with torch.no_grad():
-        for name, part in net.backbone.named_children():
+        for name, part in layers.named_children():
             if isinstance(part, nn.Conv2d):
+                if name not in known or known[name].weight.shape != part.weight.shape:
+                    break
                 part.weight.copy_(known[name].weight)
                 bias = known[name].bias
             elif isinstance(part, nn.BatchNorm2d):
@@ -71,7 +79,7 @@ def begun(seed: int, data: Labelled) -> AttentionNet:
                 part.weight.copy_((variance + part.eps).sqrt())
                 part.bias.copy_(mean + bias)
             x = part.eval()(x)
-    return net.train()
+    layers.train()
 
 
 def learn(net: nn.Module, data: Labelled, objective: Any, folder: Path, epochs: int, seed: int, **more: Any) -> Run:
@@ -223,6 +231,7 @@ class Stages:
     def _segmenter(self, name: str, labelled: Labelled) -> float:
         torch.manual_seed(self.seed)
         net = SmallLargeFOV(len(self.data.classes), width=self.options.segment_width)
+        take_over(net.front, self.data)
         learn(
             net, labelled, SegmentObjective(), self.folder / f"segment_{name}", self.options.segment_epochs,
             self.seed, watch=1,

@@ -29,8 +29,9 @@ class SmallLargeFOV(nn.Module):
 
     As there: a VGG-like front whose last pools are left out, atrous convolutions (rate 2) in their place, then "fc6", a
     3×3 convolution of a large rate, "fc7" and the scores, both 1×1, and bilinear upsampling. Otherwise than there: two
-    pools in place of three (96×96 → 24×24), batch normalisation, `width`, 2·`width` and 3·`width` channels, rate 4 in
-    place of 12, no pretrained weights. 0.15 million parameters at width 32.
+    pools in place of three (96×96 → 24×24), batch normalisation, half to three times `width` channels, rate 4 in place
+    of 12. 0.13 million parameters at width 32; then conv1_1 … conv3_2 have the shapes of the network "toy", whose
+    weights they may begin with, as LargeFOV begins with VGG-16's.
 
     Args:
         classes: without the background, 1 … 254.
@@ -58,9 +59,9 @@ class SmallLargeFOV(nn.Module):
         layers["pool1"] = nn.MaxPool2d(2, ceil_mode=True)
         _add(layers, "2_1", width // 2 or 1, width)
         layers["pool2"] = nn.MaxPool2d(2, ceil_mode=True)
-        _add(layers, "3_1", width, 2 * width)
-        _add(layers, "4_1", 2 * width, 2 * width, rate=2)
-        _add(layers, "5_1", 2 * width, 2 * width, rate=2)
+        _add(layers, "3_1", width, 3 * width // 2)
+        _add(layers, "3_2", 3 * width // 2, 3 * width // 2)
+        _add(layers, "4_1", 3 * width // 2, 2 * width, rate=2)
         _add(layers, "fc6", 2 * width, 3 * width, rate=rate)
         layers["drop6"] = nn.Dropout2d(DROPOUT)
         _add(layers, "fc7", 3 * width, 3 * width, kernel=1)
