@@ -64,7 +64,7 @@ def _captum(classifier: Classifier, name: str, steps: int) -> Scores:
     try:
         from captum import attr
     except ImportError as error:
-        raise ImportError("conductance and internal influence need captum: reinstall camwidgets, which brings it") from error
+        raise ImportError("conductance and influence need captum: reinstall camwidgets, which brings it") from error
     twin = private_copy(classifier)
 
     def scores(decomposer: Decomposer, stages: Sequence[str]) -> dict[str, Tensor]:
