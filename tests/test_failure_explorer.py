@@ -494,7 +494,7 @@ def test_memory_is_bounded_and_a_case_comes_back_as_it_was_left() -> None:
     assert [one["number"] for one in made.log["cases"]] == list(range(len(data)))
     opened(made, 0)
     assert tuple(case(made).edits.picture[9, 13]) == (0, 0, 0)
-    assert [step["text"] for step in made._log] == ["the picture as it was", "painted a box in #000000"]
+    assert made.steps == ["the picture as it was", "painted a box in #000000"]
     made.close()
 
 
@@ -548,7 +548,7 @@ import camwidgets
 explorer = camwidgets.FailureExplorer.from_bundle(sys.argv[1]).wait()
 print(explorer.error, explorer.check(), explorer.effect.after, len(explorer.table), explorer.chosen)
 print(hashlib.sha256(explorer._bundle.pages[str(explorer.chosen)].encode()).hexdigest())
-print([step["text"] for step in explorer._log])
+print(explorer.steps)
 explorer.close()
 """
 
@@ -570,7 +570,7 @@ def test_a_bundle_opens_in_a_fresh_process_and_shows_the_same(tmp_path: Path) ->
     assert made.effect is not None
     assert first == f"None [] {made.effect.after} {len(made.table)} {made.chosen}"
     assert page == hashlib.sha256(bundle.pages[str(made.chosen)].encode()).hexdigest()
-    assert steps == str([step["text"] for step in made._log])
+    assert steps == str(made.steps)
     assert f"{made.chosen} input" in bundle.maps
     assert {f"{made.chosen} own", f"{made.chosen} taken"} == set(bundle.trees)
     np.testing.assert_array_equal(bundle.pictures[f"{made.chosen} now"], case(made).edits.picture)

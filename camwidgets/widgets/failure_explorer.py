@@ -112,6 +112,11 @@ class FailureExplorer(FailureRecord):
         return self
 
     @property
+    def steps(self) -> list[str]:
+        """What was done to the chosen picture, in words, from "the picture as it was"; undone steps are the last ones."""
+        return [step["text"] for step in self._log]
+
+    @property
     def table(self) -> FailureTable | None:
         """Every decision, once it is made."""
         return self._made
