@@ -68,7 +68,8 @@ def recall_figure(table: pd.DataFrame, palette: Palette = LIGHT, width: int = WI
                 hovertemplate=f"epoch %{{x}}: %{{y:.1f}} %<extra>{name}</extra>",
             ))  # fmt: skip
     layout = _layout("What the maps find: share of the objects (recall), share of the find that is none (noise)",
-                     palette, width, 420)  # fmt: skip
+                     palette, width, 440 + 12 * len(names))  # fmt: skip
+    layout["margin"]["b"] = 96 + 12 * len(names)  # room for the legend under the axis
     layout["xaxis"] = _axis("epoch", palette) | {"dtick": max(1, int(table["epoch"].max()) // 12)}
     layout["yaxis"] = _axis("% of pixels", palette) | {"rangemode": "tozero"}
     return go.Figure(traces, layout)
@@ -199,7 +200,7 @@ def _layout(title: str, palette: Palette, width: int, height: int) -> dict[str, 
         "template": "none", "title": {"text": title, "font": {"size": 14}, "x": 0, "xref": "paper", "xanchor": "left"},
         "width": width, "height": height, "paper_bgcolor": palette.paper, "plot_bgcolor": palette.paper,
         "font": {"family": "system-ui, sans-serif", "color": palette.ink, "size": 12},
-        "margin": {"l": 64, "r": 24, "t": 64, "b": 56}, "legend": {"orientation": "h", "y": -0.22, "yanchor": "top"},
+        "margin": {"l": 64, "r": 24, "t": 64, "b": 56}, "legend": {"orientation": "h", "y": -0.2, "yanchor": "top"},
     }  # fmt: skip
 
 
