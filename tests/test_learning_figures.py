@@ -78,6 +78,7 @@ def test_a_strip_shows_the_picture_and_each_map() -> None:
 def run(tmp_path: Path) -> Run:
     """A run folder by hand: two pictures of 8×8, two classes, maps of epochs 0, 1 and 3."""
     (tmp_path / "watch").mkdir()
+    (tmp_path / "weights").mkdir()
     about = {
         "schema": 1, "kind": "oaa", "status": "done", "epochs_done": 3, "net": {}, "settings": {},
         "data": {"name": "toy", "classes": ["cat", "dog"], "size": [8, 8]},
@@ -88,6 +89,7 @@ def run(tmp_path: Path) -> Run:
     present = np.ones((2, 2), bool)
     np.savez(tmp_path / "watch/pictures.npz", ids=np.array(["a", "b"]), pictures=pictures, present=present)
     for epoch in (0, 1, 3):
+        (tmp_path / f"weights/epoch_{epoch:03d}.safetensors").touch()
         maps = {"current": chance.random((2, 2, 4, 4)).astype(np.float16)}
         if epoch:
             maps["cumulative"] = chance.random((2, 2, 4, 4)).astype(np.float16)
