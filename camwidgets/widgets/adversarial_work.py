@@ -136,6 +136,7 @@ class AdversarialWork(AdversarialTraits):
 
     def _run(self, job: tuple[Asked, Pace], ticket: Ticket) -> None:
         asked, pace = job
+        ticket.stops(pace.stop)
         state = "failed"
         try:
             ground = self._prepared(asked, partial(setattr, pace, "text"), pace.check)

@@ -176,6 +176,7 @@ class BenchmarkWork(BenchmarkRecord):
 
     def _evaluate(self, job: tuple[Asked, Path, Clock], ticket: Ticket) -> None:
         asked, path, clock = job
+        ticket.stops(clock.stop)
         state, number = "failed", None
         try:
             classifier = self._network(asked, self._preparing)

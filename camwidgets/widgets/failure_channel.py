@@ -128,7 +128,8 @@ class FailureChannel(FailureGallery):
             self._patches = {"state": "working"}
 
         def job(ticket: Ticket) -> None:
-            index.build(clock.counted, lambda: clock.stop.is_set() or ticket.dropped)
+            ticket.stops(clock.stop)
+            index.build(clock.counted, clock.stop.is_set)
             with self._show(ticket):
                 self._over(clock, "index", "cancelled" if clock.stop.is_set() else "done")
             self._start("channel", self._again)

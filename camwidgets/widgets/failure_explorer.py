@@ -206,8 +206,6 @@ class FailureExplorer(FailureRecord):
     def close(self) -> None:
         """End the threads and close the widget."""
         if hasattr(self, "_workers"):
-            for clock in list(self._clocks.values()):
-                clock.stop.set()
             for worker in self._workers.values():
                 worker.close()
             self._live.clear()

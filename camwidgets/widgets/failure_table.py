@@ -50,6 +50,7 @@ class FailureGallery(FailureTraits):
         clock = self._clock("table", total)
 
         def job(ticket: Ticket) -> None:
+            ticket.stops(clock.stop)
             found = failures(self.classifier, dataset, self.limit, clock.counted, clock.stop.is_set)
             with self._show(ticket):
                 self._over(clock, "table", "cancelled" if clock.stop.is_set() else "done")
@@ -75,6 +76,7 @@ class FailureGallery(FailureTraits):
             self._groups = {"state": "working", "rows": []}
 
         def job(ticket: Ticket) -> None:
+            ticket.stops(clock.stop)
             found = table.grouped(progress=clock)
             with self._show(ticket):
                 self._over(clock, "groups", "done")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from weakref import WeakSet
 
 Job = TypeVar("Job")
+PATIENCE = 30.0  # seconds that the interpreter's end waits for the threads
+
+_open: WeakSet[Worker[Any]] = WeakSet()  # those with a thread
 
 
 class Superseded(Exception):
@@ -18,6 +24,19 @@ class Ticket:
 
     def __init__(self) -> None:
         self.dropped = False
+        self._events: list[threading.Event] = []
+
+    def drop(self) -> None:
+        """The answer is not wanted any more."""
+        self.dropped = True
+        for event in self._events:
+            event.set()
+
+    def stops(self, event: threading.Event) -> None:
+        """Set `event`, which ends what the job calls, as soon as the answer is not wanted any more."""
+        self._events.append(event)
+        if self.dropped:
+            event.set()
 
     def check(self) -> None:
         """Raise `Superseded` when the answer is not wanted any more."""
@@ -59,6 +78,7 @@ class Worker(Generic[Job]):
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
                 self._thread.start()
+                _open.add(self)
             self._changed.notify_all()
 
     def cancel(self) -> bool:
@@ -83,18 +103,21 @@ class Worker(Generic[Job]):
 
     def close(self, timeout: float = 30) -> None:
         """Drop everything and end the thread."""
+        self._shut()
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def _shut(self) -> None:
         with self._changed:
             self._closed = True
             self._drop()
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(timeout)
 
     def _drop(self) -> None:
         self._waiting = None
         if self._running is not None:
-            self._running.dropped = True
+            self._running.drop()
 
     def _loop(self) -> None:
         while True:
@@ -112,3 +135,13 @@ class Worker(Generic[Job]):
                     self._running = None
                     self._changed.notify_all()
             del job, ticket  # nothing of the last answer is held while this thread sleeps
+
+
+@atexit.register
+def _end() -> None:
+    """End every thread: one that came back from PyTorch into an interpreter that is gone would abort the process."""
+    workers, end = list(_open), time.monotonic() + PATIENCE
+    for worker in workers:
+        worker._shut()
+    for worker in workers:
+        worker.close(max(0.0, end - time.monotonic()))
