@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import camwidgets
 from camwidgets.investigate import Edits, Region, open_bundle, save_bundle, sealed
@@ -208,6 +209,51 @@ def test_what_unpacks_to_too_much_is_refused(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(sealed, "MOST_FILES", 5)
     with pytest.raises(ValueError, match="7 files; at most 5 are read"):
         open_bundle(forged(tmp_path / "many.zip", {f"pages/{i}.html": b"" for i in range(6)}))
+
+
+def npz_of(values: np.ndarray, key: str = "values") -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{key: values})  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def test_many_small_bombs_are_no_large_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sealed, "MOST_TOTAL", 2 << 20)
+    picture = io.BytesIO()
+    Image.new("RGB", (600, 400)).save(picture, "PNG")  # 0.7 MB, in 2 kB
+    kinds = {"maps/{}.npz": npz_of(np.zeros(700_000, "u1")), "pictures/{}.png": picture.getvalue(),
+             "trees/t{}/tree.npz": npz_of(np.zeros(700_000, "u1")), "trees/t{}/picture.png": picture.getvalue()}  # fmt: skip
+    for name, content in kinds.items():
+        open_bundle(forged(tmp_path / "two.zip", {name.format(i): content for i in range(2)}))
+        with pytest.raises(ValueError, match="the bundle unpacks to too much"):
+            open_bundle(forged(tmp_path / "three.zip", {name.format(i): content for i in range(3)}))
+
+
+def test_arrays_that_lie_are_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"'maps/a\.npz' are refused: none of them is called 'values'"):
+        open_bundle(forged(tmp_path / "key.zip", {"maps/a.npz": npz_of(np.eye(2), "other")}))
+    for length in (10**15, 10**30):
+        header, inner = io.BytesIO(), io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (length,)})
+        with zipfile.ZipFile(inner, "w") as file:
+            file.writestr("values.npy", header.getvalue())
+        with pytest.raises(ValueError, match=r"'maps/a\.npz' are refused"):
+            open_bundle(forged(tmp_path / "header.zip", {"maps/a.npz": inner.getvalue()}))
+
+
+def test_a_bit_that_fell_over_is_told(tmp_path: Path) -> None:
+    """Wherever it falls: the deflated stream says so in an exception of its own."""
+    pages = {"p": "".join(map(chr, np.random.default_rng(0).integers(32, 127, 2000)))}
+    raw = save_bundle(tmp_path / "whole.zip", pages=pages).read_bytes()
+    refused = 0
+    for place in range(0, len(raw), 7):
+        damaged = tmp_path / "bit.zip"
+        damaged.write_bytes(raw[:place] + bytes([raw[place] ^ 4]) + raw[place + 1 :])
+        try:
+            assert open_bundle(damaged).pages == pages  # a byte of no account, as the date
+        except ValueError:
+            refused += 1
+    assert refused > 200
 
 
 def test_a_member_that_lies_about_its_size_is_refused(tmp_path: Path) -> None:

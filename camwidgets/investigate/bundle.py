@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from .. import __version__
 from ..classifiers.classifier import Classifier
 from ..decomposition.tree import Decomposition
 from ..images import ImageSource, open_image
-from .sealed import read_arrays, read_members, seal
+from . import sealed
+from .sealed import Budget, read_arrays, read_members, seal
 
 FORMAT = 1
 TREE_FILES = ("tree.json", "tree.npz", "tree.graphml", "picture.png")
@@ -126,22 +128,39 @@ def open_bundle(path: str | Path) -> Bundle:
         raise ValueError(f"{str(path)!r} has format {manifest.get('format')!r}; this version reads {FORMAT}")
     if not isinstance(manifest.get("config"), dict):
         raise ValueError(f"{str(path)!r} is no bundle: its manifest has no config")
-    pictures, maps, pages = {}, {}, {}
+    pictures, maps, pages, budget = {}, {}, {}, Budget(sealed.MOST_TOTAL)
     for name, content in files.items():
         room, _, rest = name.partition("/")
         if room == "pictures":
-            pictures[rest.removesuffix(".png")] = np.array(open_image(content))
+            pictures[rest.removesuffix(".png")] = _pixels(content, name, budget)
         elif room == "maps":
-            maps[rest.removesuffix(".npz")] = read_arrays(content, name)["values"]
+            maps[rest.removesuffix(".npz")] = _values(content, name, budget)
         elif room == "pages":
             pages[rest.removesuffix(".html")] = content.decode("utf-8")
         elif name.endswith(".npz"):  # of a tree: checked here, read when it is asked for
-            read_arrays(content, name)
+            read_arrays(content, name, budget)
         elif name.endswith(".png"):
-            open_image(content)
+            _pixels(content, name, budget)
     digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
     made_by = str(manifest.get("camwidgets", ""))
     return Bundle(manifest["config"], pictures, maps, pages, digest, made_by, files)
+
+
+def _pixels(content: bytes, name: str, budget: Budget) -> np.ndarray:
+    """A picture, counted before it is decoded: a few kB can unpack to 200 MB, and a bundle may hold thousands."""
+    try:
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as image:
+            budget.take(3 * image.width * image.height)
+            return np.array(open_image(image))
+    except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"the picture {name!r} is refused: {error}") from error
+
+
+def _values(content: bytes, name: str, budget: Budget) -> np.ndarray:
+    arrays = read_arrays(content, name, budget)
+    if "values" not in arrays:
+        raise ValueError(f"the arrays {name!r} are refused: none of them is called 'values'")
+    return arrays["values"]
 
 
 def _png(picture: ImageSource) -> bytes:

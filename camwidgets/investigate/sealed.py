@@ -8,6 +8,7 @@ import json
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def read_members(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     try:
         with zipfile.ZipFile(path) as file:
             return _read(path.name, file)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (
+        zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError,
+        MemoryError,
+    ) as error:  # fmt: skip
         raise ValueError(f"{path.name!r} is no readable zip file: {error}") from error
 
 
@@ -126,7 +130,20 @@ def _manifest(bundle: str, content: bytes) -> dict[str, Any]:
     return manifest
 
 
-def read_arrays(content: bytes, name: str) -> dict[str, np.ndarray]:
+class Budget:
+    """How much may still be unpacked; one for everything of a bundle, so that many small bombs are no large one."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, size: int) -> None:
+        """Count `size` bytes, before they are unpacked; ValueError once it is too much."""
+        self.left -= size
+        if self.left < 0:
+            raise ValueError("with it, the bundle unpacks to too much")
+
+
+def read_arrays(content: bytes, name: str, budget: Budget) -> dict[str, np.ndarray]:
     """The arrays of an .npz in memory; no pickle, and no more than a member may hold once unpacked.
 
     Raises:
@@ -134,11 +151,13 @@ def read_arrays(content: bytes, name: str) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as inner:
-            if sum(member.file_size for member in inner.infolist()) > MOST_BYTES:
-                raise ValueError(f"it unpacks to more than {MOST_BYTES >> 20} MiB")
+            size = sum(member.file_size for member in inner.infolist())
+        if size > MOST_BYTES:
+            raise ValueError(f"it unpacks to more than {MOST_BYTES >> 20} MiB")
+        budget.take(size)
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {key: _numeric(arrays[key]) for key in arrays.files}
-    except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except Exception as error:  # a dozen kinds: of zip, of zlib, of a header that lies, MemoryError among them
         raise ValueError(f"the arrays {name!r} are refused: {error}") from error
 
 
