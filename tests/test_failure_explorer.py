@@ -498,6 +498,32 @@ def test_memory_is_bounded_and_a_case_comes_back_as_it_was_left() -> None:
     made.close()
 
 
+def test_what_was_undone_stays_undone(tmp_path: Path) -> None:
+    data = [(flat(RED, YELLOW), "red")] * (LIVE + 2)
+
+    def away(made: FailureExplorer) -> None:
+        for number in range(1, LIVE + 1):
+            opened(made, number)
+        assert 0 not in made._live
+
+    made = FailureExplorer(net(), data).wait()
+    opened(made, 0).edit(Edit("paint", SPOT, {"colour": RED})).wait()
+    away(made)
+    file = made.save_bundle(tmp_path / "a.zip")
+    opened(made, 0).undo().wait()
+    away(made)
+    assert [one["number"] for one in made.log["cases"]] == [LIVE]  # the open one
+    assert made._cases == []
+    opened(made, 0)
+    assert made.steps == ["the picture as it was"]
+    made.close()
+    again = FailureExplorer.from_bundle(file, net()).wait()
+    opened(again, 0).undo().wait()
+    opened(again, LIVE)
+    assert [len(one["edits"]["edits"]) for one in again.log["cases"]] == [0]
+    again.close()
+
+
 # ---------------------------------------------------------------------------------------------- log and bundle
 
 

@@ -73,6 +73,7 @@ class FailureWork(FailureChannel):
 
     def _adopt(self, case: Case, first: dict[str, Any]) -> None:
         self._open = case
+        self._kept.pop(case.decided.number, None)  # from here on the case itself knows, also that all was undone
         self._live[case.decided.number] = case
         self._live.move_to_end(case.decided.number)
         self._retire()
