@@ -135,8 +135,9 @@ def sweep(
     stage = list(clean.stages)[-1] if stage is None else choose("stage", stage, clean.stages)
     if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= clean.stages[stage].channels:
         raise ValueError(f"top is a number of channels, 1 … {clean.stages[stage].channels} at {stage}; got {top!r}")
-    method = how.pop("method", "pgd")
-    aim = true if target is None else target
+    method = _once(how.pop("method", "pgd"))
+    # Towards no class: `attack` refuses that. Away from none given: from the top class, at each ε the same.
+    aim = true if target is None and not how.get("targeted") else target
     channels = tuple(order_of(clean, stage)[:top].tolist())
     frames = []
     for i, eps in enumerate(values):
@@ -154,7 +155,8 @@ def at_strength(method: str | AttackFunction, eps: float, norm: str = "linf") ->
     """An attack of one's own at strength ε, as `attack` wants it; a name stays a name.
 
     A function with a parameter `eps` is given ε. Any other has one strength, its own: δ is what it finds, and its
-    picture at ε is p + min(1, ε / ‖δ‖) δ, on the straight line from the clean one. At ε = 0 no function is called.
+    picture at ε is p + min(1, ε / ‖δ‖) δ, on the straight line from the clean one (a `sweep` runs it once for all ε).
+    At ε = 0 no function is called.
 
     Example:
         >>> half = at_strength(lambda model, x, y: x + 0.2, 0.1)
@@ -171,13 +173,28 @@ def at_strength(method: str | AttackFunction, eps: float, norm: str = "linf") ->
         if eps == 0:
             return x
         if takes:
-            return cast(Any, own)(model, x, y, eps=eps)
+            return cast(Any, own)(model, x.clone(), y.clone(), eps=eps)
         most = 1.0 if norm == "linf" else math.sqrt(x[0].numel())
-        moved = checked_result(own(model, x, y), x, Ball(most, norm), name)
+        moved = checked_result(own(model, x.clone(), y.clone()), x, Ball(most, norm), name)
         far = Ball(eps, norm).size(moved - x).reshape(-1, 1, 1, 1)
         return x + (moved - x) * (eps / far.clamp(min=1e-30)).clamp(max=1)
 
     attacked.__name__ = name
+    return attacked
+
+
+def _once(method: str | AttackFunction) -> str | AttackFunction:
+    """An attack of one strength, run once: at each ε the same δ, also where it is random."""
+    if not callable(method) or "eps" in _parameters(method):
+        return method
+    own, found = method, list[Tensor]()
+
+    def attacked(model: Any, x: Tensor, y: Tensor) -> Tensor:
+        if not found:
+            found.append(own(model, x, y))
+        return found[0]
+
+    attacked.__name__ = getattr(own, "__name__", type(own).__name__)
     return attacked
 
 
