@@ -177,7 +177,7 @@ def test_eps_zero_changes_nothing() -> None:
     classifier = net("Lite0")
     for norm in ("linf", "l2"):
         found = attack(classifier, photo(), eps=0, norm=norm)
-        assert torch.allclose(found.clean, found.adversarial, atol=1e-6)
+        assert torch.equal(found.clean, found.adversarial)
         assert found.before[0][0].index == found.after[0][0].index
         assert found.success == (False,)
 
@@ -448,6 +448,70 @@ def test_an_attack_of_one_s_own_over_a_sweep() -> None:
         sweep(classifier, grey, [0.1], method=renamed(lambda model, x, y: x + 2, "fixed"))
     with pytest.raises(ValueError, match="NaN or infinite"):
         sweep(classifier, grey, [0.1], method=lambda model, x, y: x * math.nan)
+
+
+def test_an_attack_that_works_in_place_is_followed_as_any_other() -> None:
+    def inplace(model: PixelModel, x: Tensor, y: Tensor) -> Tensor:
+        y.zero_()
+        return x.add_(0.2).clamp_(0, 1)
+
+    def at_eps(model: PixelModel, x: Tensor, y: Tensor, eps: float) -> Tensor:
+        return x.add_(eps).clamp_(0, 1)
+
+    grey = np.full((16, 16, 3), 127, np.uint8)
+    for method in (inplace, at_eps):
+        found = sweep(net("none"), grey, [0.05, 0.1], method=method)
+        sizes = [float(frame.attack.perturbation.abs().max()) for frame in found.frames]
+        assert sizes == pytest.approx([0, 0.05, 0.1], abs=1e-6)
+
+
+def test_a_random_attack_of_one_strength_is_run_once_and_its_frames_lie_on_a_line() -> None:
+    asked = []
+
+    def noise(model: PixelModel, x: Tensor, y: Tensor) -> Tensor:
+        asked.append(1)
+        return x + 0.2 * (2 * torch.rand_like(x) - 1)
+
+    found = sweep(net("none"), np.full((16, 16, 3), 127, np.uint8), [0.02, 0.04], method=noise)
+    assert len(asked) == 1
+    small, large = (frame.attack.perturbation for frame in found.frames[1:])
+    torch.testing.assert_close(2 * small, large, atol=1e-6, rtol=0)
+    assert found.frames[1].attack.method == "noise"
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_the_ball_holds_whatever_the_network_s_precision(dtype: torch.dtype, norm: str) -> None:
+    rule = Preprocessing((16, 16), 16, "squash", *MOMENTS["ImageNet"])
+    classifier = wrap(settled(Small()).eval().to(dtype), rule, input_size=16)
+    eps = 1 / 255 if norm == "linf" else 0.1
+
+    def brighter(model: PixelModel, x: Tensor, y: Tensor) -> Tensor:
+        assert torch.isfinite(model(x)).all()
+        return (x + 1 / 255).clamp(0, 1) if norm == "linf" else x
+
+    methods: tuple[Any, ...] = ("pgd", "fgsm", brighter)
+    for method in methods:
+        found = attack(classifier, photo(), eps=eps, norm=norm, steps=3, method=method)
+        assert float(Ball(eps, norm).size(found.perturbation).max()) <= eps * (1 + 1e-5)
+        assert found.adversarial.dtype == dtype
+    for shape in ("linf", "l2"):
+        still = attack(classifier, photo(), eps=0, norm=shape, method="fgsm")
+        assert torch.equal(still.clean, still.adversarial)
+
+
+def test_an_attack_within_inference_mode_whatever_the_precision() -> None:
+    for dtype in (torch.float32, torch.float64):
+        rule = Preprocessing((16, 16), 16, "squash", *MOMENTS["ImageNet"])
+        classifier = wrap(settled(Small()).eval().to(dtype), rule, input_size=16)
+        with torch.inference_mode():
+            found = attack(classifier, photo(), eps=0.05, steps=2)
+        assert torch.equal(found.perturbation, attack(classifier, photo(), eps=0.05, steps=2).perturbation)
+
+
+def test_a_targeted_sweep_needs_its_target() -> None:
+    with pytest.raises(ValueError, match="needs its target class"):
+        sweep(net(), photo(), [1 / 255], targeted=True)
 
 
 def renamed(function: Any, name: str) -> Any:

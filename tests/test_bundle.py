@@ -221,8 +221,9 @@ def test_many_small_bombs_are_no_large_one(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(sealed, "MOST_TOTAL", 2 << 20)
     picture = io.BytesIO()
     Image.new("RGB", (600, 400)).save(picture, "PNG")  # 0.7 MB, in 2 kB
-    kinds = {"maps/{}.npz": npz_of(np.zeros(700_000, "u1")), "pictures/{}.png": picture.getvalue(),
-             "trees/t{}/tree.npz": npz_of(np.zeros(700_000, "u1")), "trees/t{}/picture.png": picture.getvalue()}  # fmt: skip
+    array = npz_of(np.zeros(700_000, "u1"))
+    kinds = {"maps/{}.npz": array, "pictures/{}.png": picture.getvalue()}
+    kinds |= {"trees/t{}/tree.npz": array, "trees/t{}/picture.png": picture.getvalue()}
     for name, content in kinds.items():
         open_bundle(forged(tmp_path / "two.zip", {name.format(i): content for i in range(2)}))
         with pytest.raises(ValueError, match="the bundle unpacks to too much"):

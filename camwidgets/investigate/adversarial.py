@@ -145,10 +145,11 @@ def attack(
     if targeted and target is None:
         raise ValueError("a targeted attack needs its target class: target=…")
     classifier.check_target(target)
-    x, space = classifier.preprocess(image), PixelSpace.of(classifier)
+    with torch.inference_mode(False):  # what is made here is differentiated
+        x, space = classifier.preprocess(image), PixelSpace.of(classifier)
+        p = space.pixels(x)
     ball = Ball(eps, norm)
     ball.check((x.shape[2], x.shape[3]))
-    p = space.pixels(x)
     parts = []
     with classifier.lock, torch.inference_mode(False), undisturbed(classifier.module):
         model = PixelModel(classifier, space, watch)
@@ -157,7 +158,8 @@ def attack(
         for pixels, y in zip(p.split(BATCH), classes.split(BATCH), strict=True):
             parts.append(_run(method, model, pixels, y, ball, walk, targeted))
         moved, losses = torch.cat([m for m, _ in parts]), torch.cat([t for _, t in parts], 1)
-        adversarial = space.input(moved)
+        # A pixel that did not move stays what it was, bit for bit.
+        adversarial = torch.where(moved == p, x, space.input(moved).to(x))
         after = torch.cat([_logits(classifier, one) for one in adversarial.split(BATCH)])
     reached = (after.argmax(1) == classes) if targeted else (after.argmax(1) != classes)
     return Attack(

@@ -47,14 +47,16 @@ class PixelSpace:
         return cls(_moment(mean), _moment(std))
 
     def pixels(self, x: Tensor) -> Tensor:
-        """N×3×h×w network input to pixels in [0, 1].
+        """N×3×h×w network input to pixels in [0, 1]: in float32 at least, for half precision knows no 1/255 near 1.
 
         Raises:
             ValueError: the input is no picture: a pixel lies outside 0 … 1 by more than rounding.
         """
+        outside = max(OUTSIDE, torch.finfo(x.dtype).eps)
+        x = x.to(torch.promote_types(x.dtype, torch.float32))
         p = x * self.std.to(x) + self.mean.to(x)
         low, high = float(p.min()), float(p.max())
-        if low < -OUTSIDE or high > 1 + OUTSIDE:
+        if low < -outside or high > 1 + outside:
             raise ValueError(
                 f"the input is no picture: its pixels reach from {low:.3g} to {high:.3g} in units of the full range, "
                 f"and must lie in 0 … 1"
@@ -86,13 +88,15 @@ class PixelModel(nn.Module):
         # Parameters, for there are libraries that read a model's device off its first one.
         self.mean = nn.Parameter(space.mean.float().to(classifier.device), requires_grad=False)
         self.std = nn.Parameter(space.std.float().to(classifier.device), requires_grad=False)
+        weight = next((one for one in classifier.module.parameters() if one.is_floating_point()), self.mean)
+        self._dtype = weight.dtype  # the network's own; pixels stay exact outside it
         self.space, self._watch = space, watch
         self.eval()
 
     def forward(self, p: Tensor) -> Tensor:
         if self._watch is not None:
             self._watch()
-        return self._classifier[0].logits(self.space.input(p))
+        return self._classifier[0].logits(self.space.input(p).to(self._dtype))
 
 
 def _moment(values: Any) -> Tensor:
