@@ -47,7 +47,7 @@ import torch
 
 from camwidgets.figures.learning import epochs_strip, labels_figure, recall_figure
 from camwidgets.learning.run import open_run
-from camwidgets.learning.shortcut import cure_shortcut
+from camwidgets.learning.shortcut import JUDGED, cure_shortcut
 
 from .learning_boxes import boxes
 from .learning_stages import GRID, KINDS, TRUTH, Result, Stages
@@ -57,7 +57,7 @@ from .tables import text
 FOLDER = Path("artifacts/learning")
 GAIN_HEADS = {
     "accuracy_home": "accuracy, context at home", "accuracy_swap": "accuracy, context swapped",
-    "mass_context": "map mass on the context", "mass_object": "map mass on the object",
+    **{f"{where}_{stage}": f"map mass on the {where}, {stage}" for stage in JUDGED for where in ("context", "object")},
 }  # fmt: skip
 ORDER = (("CAM", "OAA, mean"), ("OAA, mean", "OAA, max"), ("OAA, max", "OAA++"), ("OAA, max", "OAA⁺"),
          ("OAA, max", "OAA⁺, ReLU"), ("OAA++", "OAA+++"), ("OAA++", "OAA+++, ReLU"), ("OAA⁺, ReLU", "OAA+++, ReLU"),
@@ -108,7 +108,7 @@ def guidance(options: argparse.Namespace) -> None:
     print(text(table(found, GAIN_HEADS), markdown=True), end="\n\n")
     for what, pairs in (
         ("accuracy_swap", [("before", "guided"), ("plain", "guided")]),
-        ("mass_context", [("guided", "before"), ("guided", "plain")]),
+        *((f"context_{stage}", [("guided", "before"), ("guided", "plain")]) for stage in JUDGED),
     ):
         print(text(orderings(found, pairs, (what,), GAIN_HEADS), markdown=True), end="\n\n")
 

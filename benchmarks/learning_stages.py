@@ -42,6 +42,20 @@ KINDS = {
     "LayerCAM, last stage": "layercam_1", f"LayerCAM, {FUSED} stages fused": f"layercam_{FUSED}",
 }  # fmt: skip
 Result = dict[str, float]
+#: Options that what lies in a folder was made with.
+SETTINGS = ("pictures", "warm", "epochs", "held_out", "segment_epochs", "segment_width")
+
+
+def claim(folder: Path, options: argparse.Namespace) -> None:
+    """Make the folder and note what it is made with; a folder of other settings is refused, not taken for these."""
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {name: getattr(options, name) for name in SETTINGS}
+    note = folder / "options.json"
+    if not note.exists():
+        note.write_text(json.dumps(asked), encoding="utf-8")
+    made = json.loads(note.read_text(encoding="utf-8"))
+    if made != asked:
+        raise SystemExit(f"{folder} was made with {made}, not with {asked}; name another --folder, or remove it")
 
 
 def world(seed: int, n: int, objects: tuple[int, int] = (1, 3)) -> Labelled:
@@ -102,6 +116,7 @@ class Stages:
 
     def __init__(self, folder: Path, seed: int, options: argparse.Namespace) -> None:
         self.folder, self.seed, self.options = folder / f"seed_{seed}", seed, options
+        claim(self.folder, options)
         self.data = world(1000 + seed, options.pictures)
         self.places = {id: place for place, id in enumerate(self.data.ids)}
         self.judged = list(self.data.take(range(min(JUDGED, len(self.data)))))

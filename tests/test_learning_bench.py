@@ -129,6 +129,13 @@ def test_it_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     assert all((tmp_path / name).stat().st_size for name in ("recall.html", "labels.html", "maps.png"))
 
 
+def test_results_of_other_settings_are_not_taken_for_these(tmp_path: Path) -> None:
+    Stages(tmp_path, 0, TINY)
+    Stages(tmp_path, 0, TINY)
+    with pytest.raises(SystemExit, match="was made with"):
+        Stages(tmp_path, 0, argparse.Namespace(**{**vars(TINY), "epochs": 2}))
+
+
 def test_one_seed_is_not_enough(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         learning.main(["--seeds", "3", "3"])
