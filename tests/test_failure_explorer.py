@@ -558,6 +558,8 @@ def test_logs_that_do_not_fit(explorer: FailureExplorer) -> None:
         ({"kind": "x"}, "no log"), ({"format": 99}, "format 99"), ({"cases": [1]}, "cannot be read"),
         ({"cases": [{**log["cases"][0], "label": 99}]}, "a class that"), ({"cases": [{}] * 101}, "at most 100"),
         ({"chosen": "1"}, "no number"),
+        ({"cases": [{k: v for k, v in log["cases"][0].items() if k != "id"}, log["cases"][1]]}, "picture 1.*id"),
+        ({"cases": [{**log["cases"][0], "edits": {}}, log["cases"][1]]}, "picture 1.*no log of Edits"),
     ]  # fmt: skip
     for change, words in bad:
         with pytest.raises(ValueError, match=words):
@@ -651,6 +653,7 @@ def test_hostile_bundles(explorer: FailureExplorer, tmp_path: Path) -> None:
     bad: list[tuple[dict[str, Any], str]] = [
         ({"kind": "other"}, "bundle of something else"), ({"log": 3}, "bundle of something else"),
         ({"results": {"../x": [1]}}, "results"), ({"results": {"1": ["a"]}}, "results"),
+        ({"results": {"0": [1.0, 1.0, 1.0]}}, "that its log has not"), ({"results": {"1": [1.0]}}, "results"),
         ({"table": {"decided": [[1, 2]], "made_by": {}, "broken": {}}}, "table"),
         ({"table": {"decided": [[0, "x", 0, 99, 1.0, 1.0]], "made_by": {}, "broken": {}}}, "table"),
         ({"log": {**config["log"], "cases": [{"number": "x"}]}}, "cannot be read"),
@@ -662,9 +665,8 @@ def test_hostile_bundles(explorer: FailureExplorer, tmp_path: Path) -> None:
     # A log whose changes are none: told when the picture is opened, nothing is run.
     case = json.loads(json.dumps(config["log"]["cases"][-1]))
     case["edits"]["edits"] = [{"kind": "__import__('os')", "region": None, "options": {}}]
-    file = save_bundle(
-        tmp_path / "bad.zip", config={**config, "log": {**config["log"], "cases": [case]}}, maps=whole.maps
-    )
+    bad_log = {**config, "log": {**config["log"], "cases": [case]}, "results": {}}
+    file = save_bundle(tmp_path / "bad.zip", config=bad_log, maps=whole.maps)
     made = FailureExplorer.from_bundle(file, net()).wait()
     assert "__import__" in (made.error or "")
     assert made._case["state"] == "failed"

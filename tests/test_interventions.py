@@ -15,7 +15,7 @@ from camwidgets.classifiers.preprocessing import Preprocessing
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import Edits, Region
-from camwidgets.investigate.interventions import MOST_EDITS
+from camwidgets.investigate.interventions import MOST_EDITS, MOST_POINTS
 from camwidgets.investigate.retouch import blur, inpaint, paint, paste, surroundings, swap_background
 from tests.nets import Small, settled, state
 
@@ -202,6 +202,35 @@ def test_a_log_is_replayed_to_the_bit(tmp_path: object) -> None:
             Edits.replay(classifier, photo(), log | {"edits": [bad]})
     with pytest.raises(ValueError, match="has format 9; this version reads 1"):
         Edits.replay(classifier, photo(), log | {"format": 9})
+    for missing in ("edits", "picture_sha256"):
+        with pytest.raises(ValueError, match="this is no log of Edits"):
+            Edits.replay(classifier, photo(), {k: v for k, v in log.items() if k != missing})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"kind": "inpaint", "region": {"kind": "box", "points": [[1, 2]]}, "options": {}},
+        {"kind": "inpaint", "region": {"kind": "mask", "png": "bm9uZQ=="}, "options": {}},
+        {"kind": "paste", "region": None, "options": {"patch": {"png": "bm9uZQ=="}, "x": 1, "y": 1}},
+        {"kind": "paste", "region": None, "options": {"patch": {}, "x": 1, "y": 1}},
+        {"kind": "paste", "region": None, "options": {"patch": [1], "x": 1, "y": 1}},
+        {"kind": "off", "region": None, "options": {"channels": [0]}},
+    ],
+)
+def test_changes_that_cannot_be_read(bad: dict[str, object]) -> None:
+    classifier = net()
+    log = Edits(classifier, photo()).to_json()
+    with pytest.raises(ValueError, match="change 1 of the log cannot be read"):
+        Edits.replay(classifier, photo(), log | {"edits": [bad]})
+
+
+def test_the_points_of_a_log_are_bounded() -> None:
+    edits, stroke = Edits(net(), photo()), Region.polygon([(1, 1), (9, 1), (1, 9)] * (MOST_POINTS // 6))
+    edits.paint(stroke).paint(stroke)
+    with pytest.raises(ValueError, match=f"at most {MOST_POINTS} points"):
+        edits.paint(Region.polygon([(0, 0), (9, 0), (0, 9)]))
+    assert len(edits.undo().paint(Region.box(0, 0, 4, 4)).log) == 2
 
 
 def test_effects_are_what_the_network_says() -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MOST_EDITS = 500
+MOST_POINTS = 20_000  # of the regions of a log: a brush takes some 2 ms a point at 224×224
 SHOWN = 5
 Switch = tuple[Tap, int]
 
@@ -111,6 +112,9 @@ class Edits:
         """Any change; what was undone before it is forgotten."""
         if self._at >= MOST_EDITS:
             raise ValueError(f"a log holds at most {MOST_EDITS} changes; undo some, or begin with the picture as it is")
+        points = sum(len(one.region.points) for one in (*self.log, edit) if one.region is not None)
+        if points > MOST_POINTS:
+            raise ValueError(f"the regions of a log have at most {MOST_POINTS} points; this would make it {points}")
         picture = edit.apply(self.picture)  # before anything is forgotten: it may refuse
         off = self._switched(edit)
         del self._edits[self._at :]
@@ -279,21 +283,26 @@ class Edits:
         """Do again what a log says. Another network may be given, if it sees the same picture.
 
         Raises:
-            ValueError: a log of another version, or of another picture (as the network sees it).
+            ValueError: a log of another version, or of another picture (as the network sees it), or one with a change
+                that cannot be read or made.
         """
         if log.get("format") != FORMAT:
             raise ValueError(f"the log has format {log.get('format')!r}; this version reads {FORMAT}")
+        wanted, changes = log.get("picture_sha256"), log.get("edits")
+        if not isinstance(wanted, str) or not isinstance(changes, list):
+            raise ValueError("this is no log of Edits: it needs picture_sha256 (text) and edits (a list of changes)")
         edits = cls(classifier, image)
         found = picture_hash(edits.original)
-        if found != log["picture_sha256"]:
+        if found != wanted:
             raise ValueError(
-                f"the log is of another picture: {log['picture_sha256'][:12]}…, not {found[:12]}… (as "
-                f"{classifier.name} sees it)"
+                f"the log is of another picture: {wanted[:12]}…, not {found[:12]}… (as {classifier.name} sees it)"
             )
-        for i, one in enumerate(log["edits"], 1):
+        for i, one in enumerate(changes, 1):
             try:
                 edits.do(Edit.from_json(one))
-            except (KeyError, TypeError, AttributeError) as error:
+            except ValueError:
+                raise
+            except Exception as error:  # of a list that is too short, of a text that is no number, of a broken PNG …
                 raise ValueError(f"change {i} of the log cannot be read: {error!r}") from error
         return edits
 

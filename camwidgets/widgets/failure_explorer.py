@@ -113,7 +113,7 @@ class FailureExplorer(FailureRecord):
 
     @property
     def steps(self) -> list[str]:
-        """What was done to the chosen picture, in words, from "the picture as it was"; undone steps are the last ones."""
+        """What was done to the chosen picture, in words, from "the picture as it was" on; undone steps are last."""
         return [step["text"] for step in self._log]
 
     @property

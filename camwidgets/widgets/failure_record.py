@@ -159,8 +159,10 @@ def checked_log(log: Any, classifier: Classifier) -> dict[str, Any]:
         raise ValueError(f"the log holds {len(log['cases'])} pictures; at most {MOST_CASES} are read")
     for i, one in enumerate(log["cases"], 1):
         numbers: list[Any] = [one.get(n) for n in ("number", "label", "predicted")] if isinstance(one, dict) else [None]
-        if not all(type(n) is int and n >= 0 for n in numbers) or not isinstance(one.get("edits"), dict):
-            raise ValueError(f"picture {i} of the log cannot be read: number, label, predicted and edits are needed")
+        if not all(type(n) is int and n >= 0 for n in numbers) or not isinstance(one.get("id"), str):
+            raise ValueError(f"picture {i} of the log cannot be read: it needs number, id, label and predicted")
+        if not isinstance(one.get("edits"), dict) or not isinstance(one["edits"].get("edits"), list):
+            raise ValueError(f"picture {i} of the log cannot be read: its edits are no log of Edits")
         if max(numbers[1:]) >= len(classifier.labels):
             raise ValueError(f"picture {i} of the log has a class that {classifier.name} has not")
     chosen = log.get("chosen")
@@ -185,8 +187,11 @@ def opened_table(path: str | Path, classifier: Classifier | None) -> tuple[Class
         classifier = load(name)
     checked_log(log, classifier)
     results = config.get("results")
-    if not isinstance(results, dict) or not all(str(n).isdigit() and _floats(v) for n, v in results.items()):
-        raise ValueError(f"the results of {str(path)!r} cannot be read")
+    known = {str(one["number"]) for one in log["cases"]}
+    if not isinstance(results, dict) or not all(
+        n in known and _logits(v, len(classifier.labels)) for n, v in results.items()
+    ):
+        raise ValueError(f"the results of {str(path)!r} cannot be read, or are of pictures that its log has not")
     try:
         decided = tuple(_decided(row, len(classifier.labels)) for row in rows["decided"])
         broken = {str(k): str(v) for k, v in dict(rows["broken"]).items()}
@@ -203,6 +208,6 @@ def _decided(row: Any, classes: int) -> Decided:
     return Decided(number, str(name), label, predicted, float(confidence), float(own))
 
 
-def _floats(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(v, (int, float)) for v in values)
+def _logits(values: Any, classes: int) -> bool:
+    return isinstance(values, list) and len(values) == classes and all(type(v) is float for v in values)
 
