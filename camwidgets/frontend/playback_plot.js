@@ -18,6 +18,9 @@ export function brief(value) {
   return (size >= 1000 || (size > 0 && size < 0.001) ? value.toExponential(1) : value.toFixed(size >= 100 ? 0 : size >= 10 ? 1 : size >= 1 ? 2 : 3)).replace("-", "−");
 }
 
+/** A number beside the axis: without zeros behind the point that say nothing. */
+export const axisNumber = (value) => brief(value).replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
+
 /** The range of an axis: 0 … 1 for shares, else a little more than what there is, with 0 where that is near. */
 export function span(values) {
   if (!values.length) return [0, 1];
@@ -44,7 +47,7 @@ export function metricPlot(title, act) {
   function grid(low, high, first, last) {
     const y = (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (value - low) / (high - low));
     const marks = [low, (low + high) / 2, high].flatMap((value) => [mark("line", { class: "cw-pb-plot-grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }),
-      mark("text", { class: "cw-pb-plot-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, brief(value).replace(/\.?0+$/, "") || "0")]);
+      mark("text", { class: "cw-pb-plot-tick", x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, axisNumber(value))]);
     const ends = first === last ? [first] : [first, last];
     const feet = ends.map((epoch, i) => mark("text", { class: "cw-pb-plot-tick", x: x(epoch), y: HEIGHT - 4, "text-anchor": i ? "end" : "start" }, i ? `epoch ${epoch}` : String(epoch)));
     return { y, marks: [...marks, ...feet] };

@@ -419,3 +419,18 @@ def test_views_close_cleanly(view: StubView) -> None:
     view.root.get_by_role("button", name="Play").click()
     view.destroy()
     assert view.page.evaluate("() => window.views[0].model.handlers.length") == 0
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [([120, 200], ["120", "160", "200"]), ([0, 20], ["0", "10", "20"]), ([0, 3e10], ["0", "1.5e+10", "3.0e+10"]),
+     ([0.25, 0.35], ["0", "0.5", "1"])],
+)  # fmt: skip
+def test_the_axis_says_its_numbers_whole(view: StubView, values: list[float], ticks: list[str]) -> None:
+    """Zeros go behind the point only: 200 is no 2."""
+    run = view.get("_runs")[0]
+    metrics = {"epoch": [1, 2], "recall": values, "noise": values, "total": values}
+    view.set(_runs=[{**run, "metrics": {**run["metrics"], **metrics}}])
+    settle(view)
+    beside = view.root.locator(".cw-pb-plot").first.locator(".cw-pb-plot-tick[text-anchor='end']:not(:text('epoch'))")
+    assert beside.all_text_contents() == ticks
