@@ -11,6 +11,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,16 @@ def test_two_in_one_process(tmp_path: Path) -> None:
     kept.close()
     kept.close()
     made(tmp_path).close()
+
+
+def test_another_thread_may_fold_flush_and_close(tmp_path: Path) -> None:
+    kept = made(tmp_path)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(fold, kept, "p0", [0.5, 1.0]).result()
+        assert pool.submit(kept.flush).result() == 1
+        pool.submit(kept.close).result()
+    with made(tmp_path) as again:  # the lock was released
+        assert again.map("p0", 1).tolist() == [[0.5, 1.0]]
 
 
 # --------------------------------------------------------------------------------------------------------- trouble

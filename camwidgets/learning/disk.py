@@ -28,9 +28,9 @@ def locked(folder: Path) -> FileLock:
     """The folder's lock, taken. ValueError, which names the holder, if another has it.
 
     A killed process' lock lives on in processes that it forked (a loader's workers) until they notice: they are waited
-    for.
+    for. Any thread of this process may work with what the lock guards, and release it.
     """
-    lock = FileLock(folder / ".lock", timeout=PATIENCE)
+    lock = FileLock(folder / ".lock", timeout=PATIENCE, thread_local=False)
     try:
         try:
             lock.acquire()
