@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 
 def unknown(kind: str, given: object, valid: Iterable[str]) -> ValueError:
@@ -26,3 +29,14 @@ def choose(kind: str, given: str, valid: Iterable[str]) -> str:
     if given not in names:
         raise unknown(kind, given, names)
     return given
+
+
+def plain(value: Any) -> Any:
+    """A number of NumPy's as one of Python's; anything else as it is.
+
+    Example:
+        >>> import numpy as np
+        >>> plain(np.int64(3)), plain("S5")
+        (3, 'S5')
+    """
+    return value.item() if isinstance(value, np.generic) else value

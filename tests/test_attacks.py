@@ -331,11 +331,36 @@ def test_mean_peaks_of_the_toy_world_true_falls_and_wrong_rises() -> None:
     assert found.looked == 20 >= found.right >= found.broken > 5
     assert told[-1] == (20, 20)
     assert isinstance(found, MeanPeaks)
-    assert "20" not in str(peaks_figure(found).layout.title.text) or found.right == 20
+    title = str(peaks_figure(found).layout.title.text)
+    assert f"means over {found.broken} broken of {found.right} rightly classified pictures" in title
+    assert found.unreadable == {}
     with pytest.raises(TypeError, match="cannot be given"):
         mean_peaks(camwidgets.load("toy"), ToyWorld(seed=8, n=2), targeted=True)
     with pytest.raises(ValueError, match="the attack broke 0"):
         mean_peaks(camwidgets.load("toy"), ToyWorld(seed=8, n=2), eps=0.0)
+
+
+def test_mean_peaks_leave_out_what_cannot_be_read() -> None:
+    scenes = ToyWorld(seed=8, n=6)
+    data: list[Any] = [(scene.image, scene.name) for scene in scenes]
+    with_bad = mean_peaks(camwidgets.load("toy"), [*data[:3], (b"no picture", 0), *data[3:]], steps=4, eps=16 / 255)
+    without = mean_peaks(camwidgets.load("toy"), data, steps=4, eps=16 / 255)
+    assert list(with_bad.unreadable) == ["3"]
+    assert (with_bad.looked, with_bad.right, with_bad.broken) == (without.looked, without.right, without.broken)
+    assert with_bad.clean["true"] == pytest.approx(without.clean["true"], rel=1e-4)
+    with pytest.raises(ValueError, match="none of the 1 pictures could be read; the first, '0'"):
+        mean_peaks(camwidgets.load("toy"), [(b"no picture", 0)])
+
+
+def test_numbers_of_numpy_s_are_numbers() -> None:
+    rows = np.array([2, 1])
+    eps: Any = np.float32(0.0625)
+    found = attack(net(), photo(), eps=eps, steps=rows[0], restarts=rows[1], seed=rows[1])
+    same = attack(net(), photo(), eps=0.0625, steps=2, seed=1)
+    assert torch.equal(found.adversarial, same.adversarial)
+    assert len(sweep(net(), photo(), [eps], steps=rows[0], top=rows[0]).channels) == 2
+    with pytest.raises(ValueError, match="steps is a whole number"):
+        attack(net(), photo(), steps=np.float64(2.0))  # type: ignore[arg-type]
 
 
 def test_a_sweep_marks_where_the_class_flips_and_channels_drop_out() -> None:

@@ -17,6 +17,7 @@ from camwidgets import Classifier, wrap
 from camwidgets.classifiers.preprocessing import Preprocessing
 from camwidgets.classifiers.taps import ReceptiveField, Tap
 from camwidgets.datasets.items import Item, Source
+from camwidgets.datasets.sources import PictureFile
 from camwidgets.datasets.toyworld import HOME, ToyWorld
 from camwidgets.figures.investigate import confusion_figure
 from camwidgets.investigate import FailureTable, failures, group_failures
@@ -257,3 +258,40 @@ def test_cancelled_it_keeps_what_it_has() -> None:
     assert len(asked) == 2
     assert len(found.decided) == found.made_by["looked_at"] == 32
     assert found.decided == failures(classifier, world, limit=32).decided
+
+
+class Folder(Sequence[Any]):
+    """Like other people's data sets: opens the picture when the item is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, i: Any) -> Any:
+        with Image.open(self.paths[i]) as image:
+            return image.convert("RGB"), 0
+
+
+def test_pictures_that_cannot_be_read_end_nothing(tmp_path: Path) -> None:
+    for i in range(3):
+        flat(RED).save(tmp_path / f"{i}.png")
+    (tmp_path / "1.png").write_bytes(b"no picture")
+    table = failures(net(), Folder([tmp_path / f"{i}.png" for i in range(3)]), limit=np.array([3])[0])
+    assert [d.number for d in table.decided] == [0, 2]
+    assert list(table.broken) == ["1"]
+    same = [Item("twin", 0, (), None, PictureFile(tmp_path / "1.png")) for _ in range(3)]
+    table = failures(net(), [*same, DATA[0]])
+    assert (len(table.broken), len(table.decided)) == (3, 1)
+    with pytest.raises(ValueError, match="unicorn"):  # not a file's fault
+        failures(net(), [DATA[0], (flat(RED), "unicorn")])
+
+
+def test_pictures_of_two_sizes_are_decided_each_in_its_own() -> None:
+    rule = lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255  # noqa: E731
+    free = wrap(Colours().eval(), rule, net().labels, input_size=16)
+    data = [(p.resize((16, 24), Image.Resampling.NEAREST), y) if i % 2 else (p, y) for i, (p, y) in enumerate(DATA)]
+    table = failures(free, data)
+    assert [d.number for d in table.decided] == list(range(6))
+    assert [d.predicted for d in table.decided] == [free.predict(p, 1)[0].index for p, _ in data]

@@ -14,7 +14,7 @@ from ..classifiers.checks import check_finite, one_each
 from ..classifiers.classifier import Classifier, Prediction, Target
 from ..classifiers.guards import undisturbed
 from ..decomposition.tree import decompose
-from ..errors import choose
+from ..errors import choose, plain
 from ..images import ImageSource
 from .attacks import METHODS, AttackFunction, Ball, Steps, checked_result, fgsm, pgd
 from .pixels import PixelModel, PixelSpace
@@ -136,6 +136,7 @@ def attack(
                 model, torch.nn.CrossEntropyLoss(), x.shape[1:], classes, clip_values=(0, 1)), eps=e, eps_step=e / 4)
             .generate(x.numpy(), y.numpy())))
     """
+    eps, steps, restarts, seed = (plain(value) for value in (eps, steps, restarts, seed))
     walk = Steps(steps, step_size, restarts, True, seed)
     name = method if isinstance(method, str) else getattr(method, "__name__", type(method).__name__)
     if isinstance(method, str):

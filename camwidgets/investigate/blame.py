@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..classifiers.classifier import Classifier
+from ..errors import plain
 from ..evidence import record
 from ..images import ImageSource
 
@@ -75,6 +76,7 @@ def blame(
     a, b = classifier.index(taken), classifier.index(own)
     if a == b:
         raise ValueError(f"two different classes are compared; got {classifier.labels[a]!r} twice")
+    count = plain(count)
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise ValueError(f"count is a whole number, at least 1; got {count!r}")
     with record(classifier, image, taps) as recording:

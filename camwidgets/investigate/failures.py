@@ -18,8 +18,9 @@ from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..decomposition.sets import Progress
 from ..decomposition.tree import decompose
+from ..errors import plain
 from .groups import FailureGroup, group_failures, group_from_json, group_to_json
-from .samples import Samples, samples_of
+from .samples import Samples, by_shape, samples_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -202,7 +203,7 @@ def failures(
         >>> len(table) > 30
         True
     """
-    samples = samples_of(classifier, dataset)
+    samples, limit = samples_of(classifier, dataset), plain(limit)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit is a number of pictures, at least 1, or None for all; got {limit!r}")
     total = len(samples) if limit is None else min(limit, len(samples))
@@ -223,20 +224,14 @@ def failures(
 
 
 def _decide(samples: Samples, numbers: range, broken: dict[str, str]) -> list[Decided]:
-    classifier, opened = samples.classifier, []
-    for number in numbers:
-        one = samples[number]
-        try:
-            opened.append((number, one, classifier.preprocess(one.open())))
-        except (ValueError, OSError) as problem:
-            broken[one.id] = str(problem)
-    if not opened:
-        return []
-    with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
-        logits = classifier.logits(torch.cat([x for *_, x in opened])).float().cpu()
-    check_finite(logits, classifier.name)
-    p = logits.softmax(1)
-    return [
-        Decided(number, one.id, one.label, int(p[i].argmax()), float(p[i].max()), float(p[i, one.label]))
-        for i, (number, one, _) in enumerate(opened)
-    ]
+    classifier, found = samples.classifier, list[Decided]()
+    for part in by_shape(samples.read(numbers, broken)):
+        with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
+            logits = classifier.logits(torch.cat([x for *_, x in part])).float().cpu()
+        check_finite(logits, classifier.name)
+        p = logits.softmax(1)
+        found += [
+            Decided(number, one.id, one.label, int(p[i].argmax()), float(p[i].max()), float(p[i, one.label]))
+            for i, (number, one, _) in enumerate(part)
+        ]
+    return sorted(found, key=lambda d: d.number)

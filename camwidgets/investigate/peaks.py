@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,9 +13,10 @@ from torch import Tensor
 from ..classifiers.classifier import Classifier, Target
 from ..decomposition.segment import read_before
 from ..decomposition.sets import Progress
+from ..errors import plain
 from ..evidence import Evidence, capture
 from .adversarial import BATCH, Attack, attack
-from .samples import samples_of
+from .samples import by_shape, samples_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,17 +86,26 @@ def peaks(found: Attack, i: int = 0, *, wrong: Target = None, top: int = 4, stag
     clean = capture(classifier, found.clean[i : i + 1], true, name)
     attacked = capture(classifier, found.adversarial[i : i + 1], other, name)
     tap = clean.stages[next(iter(clean.stages))]
-    if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= tap.channels:
-        raise ValueError(f"top is a number of channels, 1 … {tap.channels} at {name}; got {top!r}")
-    chosen = []
-    for one in (clean, attacked):
-        A, g = one.at(name)
-        chosen.append((A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)[:top])
+    chosen = [top_channels(one, name, top) for one in (clean, attacked)]
     F = [peak_responses(one, name) for one in (clean, attacked)]
     responses = [tuple(map(float, F[j][k])) for k in chosen for j in (0, 1)]
     labels = classifier.labels
     ks = [tuple(map(int, k)) for k in chosen]
     return Peaks(next(iter(clean.stages)), str(tap), true, other, labels[true], labels[other], *ks, *responses)
+
+
+def order_of(evidence: Evidence, stage: str) -> Tensor:
+    """Channels of a stage, the strongest contribution (5.4) first."""
+    A, g = evidence.at(stage)
+    return (A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)
+
+
+def top_channels(evidence: Evidence, stage: str, top: int) -> Tensor:
+    """The first `top` of `order_of`; ValueError if the stage has not so many."""
+    order, top = order_of(evidence, stage), plain(top)
+    if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= len(order):
+        raise ValueError(f"top is a number of channels, 1 … {len(order)} at {stage}; got {top!r}")
+    return order[:top]
 
 
 def peak_responses(evidence: Evidence, name: str) -> Tensor:
@@ -121,7 +131,7 @@ class MeanPeaks:
         stage: where. looked: pictures attacked; right: of these, given their label before; broken: of those, no longer
             so afterwards. The means are over the broken ones, `used` (right ones that were not broken have no wrong
             class). clean, attacked: {"true", "wrong"} → means by rank. deviation: {"true", "wrong"} → the standard
-            error of the mean change by rank.
+            error of the mean change by rank. unreadable: name → why a picture could not be read, and was left out.
     """
 
     stage: str
@@ -131,6 +141,7 @@ class MeanPeaks:
     clean: dict[str, tuple[float, ...]]
     attacked: dict[str, tuple[float, ...]]
     deviation: dict[str, tuple[float, ...]]
+    unreadable: dict[str, str] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -177,7 +188,8 @@ def mean_peaks(
         raise TypeError("mean_peaks moves each picture away from its own class: target and targeted cannot be given")
     found: list[Peaks] = []
     looked = right = broken = 0
-    for part, labels in batches(classifier, dataset):
+    unreadable: dict[str, str] = {}
+    for done, part, labels in batches(classifier, dataset, unreadable):
         looked += len(labels)
         one = attack(classifier, part, labels, **how)
         sure = [i for i, y in enumerate(labels) if one.before[i][0].index == y]
@@ -185,7 +197,10 @@ def mean_peaks(
         right, broken = right + len(sure), broken + len(hit)
         found += [peaks(one, i, top=top, stage=stage) for i in hit]
         if progress is not None:
-            progress(looked, len(dataset))
+            progress(done, len(dataset))
+    if not looked:
+        name, why = next(iter(unreadable.items()))
+        raise ValueError(f"none of the {len(dataset)} pictures could be read; the first, {name!r}: {why}")
     if not found:
         raise ValueError(
             f"of {looked} pictures {right} were classified rightly and the attack broke {broken}: there is nothing to "
@@ -197,7 +212,7 @@ def mean_peaks(
     }
     means = {w: {of: tuple(values[of][w].mean(0).tolist()) for of in values} for w in ("clean", "attacked")}
     error = {of: _error(v["attacked"] - v["clean"]) for of, v in values.items()}
-    return MeanPeaks(found[0].stage, looked, right, broken, means["clean"], means["attacked"], error)
+    return MeanPeaks(found[0].stage, looked, right, broken, means["clean"], means["attacked"], error, unreadable)
 
 
 def _error(changes: np.ndarray) -> tuple[float, ...]:
@@ -205,8 +220,12 @@ def _error(changes: np.ndarray) -> tuple[float, ...]:
     return tuple((changes.std(0, ddof=1) / n**0.5).tolist()) if n > 1 else (float("nan"),) * changes.shape[1]
 
 
-def batches(classifier: Classifier, dataset: Sequence[Any]) -> Iterator[tuple[Tensor, list[int]]]:
+def batches(
+    classifier: Classifier, dataset: Sequence[Any], broken: dict[str, str]
+) -> Iterator[tuple[int, Tensor, list[int]]]:
+    """How many items have been looked at, and a few pictures of one size with their labels; `broken` as for `read`."""
     samples = samples_of(classifier, dataset)
     for start in range(0, len(samples), BATCH):
-        part = [samples[i] for i in range(start, min(start + BATCH, len(samples)))]
-        yield torch.cat([classifier.preprocess(one.open()) for one in part]), [one.label for one in part]
+        end = min(start + BATCH, len(samples))
+        for part in by_shape(samples.read(range(start, end), broken)):
+            yield end, torch.cat([x for *_, x in part]), [one.label for _, one, _ in part]

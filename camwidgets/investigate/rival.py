@@ -12,8 +12,8 @@ from ..classifiers.classifier import Target
 from ..decomposition.sets import Progress
 from ..errors import choose
 from ..evidence import capture
-from .peaks import responses
-from .sweep import Frame, Sweep, order_of, stage_maps
+from .peaks import order_of, responses
+from .sweep import Frame, Sweep, stage_maps
 
 if TYPE_CHECKING:
     import pandas as pd

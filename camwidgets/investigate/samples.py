@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from ..classifiers.classifier import Classifier
 from ..images import ImageSource
@@ -36,7 +38,40 @@ class Samples(Sequence[Sample]):
         return len(self.dataset)
 
     def __getitem__(self, i: int) -> Sample:  # type: ignore[override]
-        return _sample(self.classifier, self.dataset[i], i)
+        return sample_of(self.classifier, self.dataset[i], i)
+
+    def read(self, numbers: Iterable[int], broken: dict[str, str]) -> list[tuple[int, Sample, Tensor]]:
+        """Those that can be read, preprocessed; of the others `broken` is told why, each under a name of its own.
+
+        Raises:
+            TypeError, ValueError: an item that is no labelled picture: that is the data set's fault, not a file's.
+        """
+        found = []
+        for number in numbers:
+            name = str(number)
+            try:
+                item = self.dataset[number]  # data sets of others open the picture here
+            except (ValueError, OSError) as problem:
+                _tell(broken, name, number, problem)
+                continue
+            one = sample_of(self.classifier, item, number)
+            try:
+                found.append((number, one, self.classifier.preprocess(one.open())))
+            except (ValueError, OSError) as problem:
+                _tell(broken, one.id, number, problem)
+        return found
+
+
+def by_shape(read: list[tuple[int, Sample, Tensor]]) -> list[list[tuple[int, Sample, Tensor]]]:
+    """What can go through a network together: a preprocessing need not fix the size."""
+    shapes = dict.fromkeys(x.shape for *_, x in read)
+    return [[one for one in read if one[2].shape == shape] for shape in shapes]
+
+
+def _tell(broken: dict[str, str], name: str, number: int, problem: Exception) -> None:
+    while name in broken:
+        name += f" ({number})"
+    broken[name] = str(problem)
 
 
 def samples_of(classifier: Classifier, dataset: Sequence[Any]) -> Samples:
@@ -61,7 +96,7 @@ def samples_of(classifier: Classifier, dataset: Sequence[Any]) -> Samples:
     return Samples(classifier, dataset)
 
 
-def _sample(classifier: Classifier, item: Any, i: int) -> Sample:
+def sample_of(classifier: Classifier, item: Any, i: int) -> Sample:
     if isinstance(item, tuple):
         if len(item) != 2:
             raise TypeError(f"item {i} of the data set is a tuple of {len(item)}; a pair (picture, label) is needed")

@@ -21,7 +21,7 @@ from ..images import ImageSource
 from ..maps.gradient import layercam
 from .adversarial import Attack, attack
 from .attacks import AttackFunction, Ball, checked_result
-from .peaks import peak_responses
+from .peaks import order_of, peak_responses, top_channels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -133,12 +133,10 @@ def sweep(
     clean = capture(classifier, x, None if target is None or how.get("targeted") else target)
     true = int(clean.targets[0])
     stage = list(clean.stages)[-1] if stage is None else choose("stage", stage, clean.stages)
-    if isinstance(top, bool) or not isinstance(top, int) or not 1 <= top <= clean.stages[stage].channels:
-        raise ValueError(f"top is a number of channels, 1 … {clean.stages[stage].channels} at {stage}; got {top!r}")
+    channels = tuple(top_channels(clean, stage, top).tolist())
     method = _once(how.pop("method", "pgd"))
     # Towards no class: `attack` refuses that. Away from none given: from the top class, at each ε the same.
     aim = true if target is None and not how.get("targeted") else target
-    channels = tuple(order_of(clean, stage)[:top].tolist())
     frames = []
     for i, eps in enumerate(values):
         own = how if eps else {**how, "steps": 1, "restarts": 1}  # nothing can move: one step is as good as many
@@ -227,9 +225,3 @@ def stage_maps(evidence: Evidence) -> dict[str, np.ndarray]:
         A, g = evidence.at(name)
         found[name] = layercam(A[0], g[0]).float().cpu().numpy()
     return found
-
-
-def order_of(evidence: Evidence, stage: str) -> torch.Tensor:
-    """Channels of a stage, the strongest contribution (5.4) first."""
-    A, g = evidence.at(stage)
-    return (A * g)[0].mean((1, 2)).argsort(descending=True, stable=True)
