@@ -56,6 +56,9 @@ Drop = Annotated[bool, typer.Option("--drop", help="Put the attention drop layer
 Threshold = Annotated[float, typer.Option(min=0.0, max=1.0, help="δ, 0 … 1: what is above it is blanked.")]
 DropRate = Annotated[float, typer.Option(min=0.0, max=1.0, help="β, 0 … 1: how often.")]
 DropWhere = Annotated[str, typer.Option(help='What is blanked: "picture" or "features".')]
+Labels = Annotated[
+    str, typer.Option(help='"multi-label" (a yes or no for each class) or "single-label" (softmax, one class a picture).')
+]
 Begin = Annotated[int, typer.Option(min=1, help="First epoch whose maps are accumulated.")]
 MapsFolder = Annotated[Path, typer.Option(help="Run folder of a finished `train oaa`.", show_default=False)]
 Loss = Annotated[str, typer.Option(help='"hybrid", "soft" or "enhancement".')]
@@ -92,7 +95,7 @@ def classifier(
 def oaa(
     ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), rule: Rule = "max",
     store: Store = "float16", drop: Drop = False, drop_threshold: Threshold = 0.6, drop_rate: DropRate = 0.5,
-    drop_where: DropWhere = "picture", begin: Begin = 1,
+    drop_where: DropWhere = "picture", begin: Begin = 1, labels: Labels = "multi-label",
     epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
     seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
     patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
@@ -106,9 +109,9 @@ def oaa(
         from camwidgets.learning.drop import AttentionDrop
         from camwidgets.learning.oaa import OAAObjective
 
+        check_kind(data, labels)
         module = network("attention", data, seed)
         layer = AttentionDrop(drop_threshold, drop_rate, drop_where) if drop else None
-        labels = "multi-label" if data.multi_label else "single-label"
         size = map_size(module, data.size)
         with AttentionAccumulator(out / "accumulated", data.ids, data.classes, size, rule, store) as kept:
             yield module, OAAObjective(kept, layer, labels, begin)
@@ -160,6 +163,8 @@ def gain(
         extra = None
         if masks:
             data.need_masks()
+            if masks > len(data):
+                raise ValueError(f"--masks {masks} asks for more pictures than {data.name} has, {len(data)}")
             extra = data.limit(masks, seed).ids
         yield module, GainObjective(where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score)
 
@@ -250,6 +255,19 @@ def source(text: str) -> tuple[str, dict[str, Any]]:
     options = parsed(text)
     del options["method"]
     return name, {key: _pair(value) for key, value in options.items()}
+
+
+def check_kind(data: Labelled, labels: str) -> None:
+    """The pictures are labelled as the loss of OAA needs them; nothing is chosen without a word."""
+    from camwidgets.errors import choose
+    from camwidgets.learning.classification import LABELS, check_labels
+
+    if choose("kind of labels", labels, LABELS) == "multi-label" and not data.multi_label:
+        raise ValueError(
+            f"{data.name} holds exactly one class in each picture, and OAA asks for every class whether it is there: "
+            f"give pictures with several (such as toyworld:objects=1+3), or have softmax by --labels single-label"
+        )
+    check_labels(data, labels)
 
 
 def _pair(value: Any) -> Any:

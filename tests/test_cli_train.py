@@ -42,6 +42,12 @@ def test_oaa_then_the_integral_model(tmp_path: Path) -> None:
     assert open_run(tmp_path / "integral").about["objective"]["settings"]["loss"] == "soft"
 
 
+def test_softmax_is_trained_where_it_is_asked_for(tmp_path: Path) -> None:
+    done = run("oaa", "toyworld:n=4", "--labels", "single-label", "--out", tmp_path / "oaa", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert open_run(tmp_path / "oaa").about["objective"]["settings"]["labels"] == "single-label"
+
+
 def test_a_shipped_net_is_guided_by_masks(tmp_path: Path) -> None:
     done = run(
         "gain", "toyworld:n=6", "--net", "toy-shortcut", "--masks", 2, "--alpha", 0.5, "--out", tmp_path / "gain",
@@ -94,9 +100,13 @@ def test_ctrl_c_keeps_what_was_trained_and_resume_goes_on(tmp_path: Path) -> Non
         (["classifier", WORLD, "--resume"], "to go on with"),
         (["oaa", WORLD, "--rule", "median"], "median"),
         (["oaa", WORLD, "--drop", "--drop-where", "everywhere"], "everywhere"),
+        (["oaa", "toyworld:n=6"], "have softmax by --labels single-label"),
+        (["oaa", WORLD, "--labels", "single-label"], "exactly one is needed"),
+        (["oaa", WORLD, "--labels", "softmax"], "unknown kind of labels 'softmax'; valid: multi-label, single-label"),
         (["integral", WORLD, "--maps", "nowhere"], "nowhere"),
         (["gain", WORLD, "--tap", "relu9"], "unknown tap 'relu9'"),
         (["gain", WORLD, "--score", "odds"], "unknown score 'odds'"),
+        (["gain", WORLD, "--masks", 99], "--masks 99 asks for more pictures than toyworld seed 0 has, 8"),
     ],
 )
 def test_mistakes_are_one_sentence(arguments: list[str], sentence: str, tmp_path: Path) -> None:
