@@ -23,6 +23,7 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import Edit, Edits, Region, blame, open_bundle, save_bundle
 from camwidgets.investigate.groups import group_failures
+from camwidgets.widgets import failure_work
 from camwidgets.widgets.failure_case import Case
 from camwidgets.widgets.failure_work import LIVE
 from tests.nets import state
@@ -464,6 +465,60 @@ def test_a_cancelled_table_keeps_what_it_has_and_the_network_its_state() -> None
     assert explorer._progress["groups"]["state"] == "cancelled"
     assert explorer._groups == {"state": "none", "rows": []}
     assert state(classifier.module) == before
+    explorer.close()
+
+
+def test_groups_that_come_late_do_not_bring_an_old_table_back() -> None:
+    data = Waits(DATA, at=1)
+    made = FailureExplorer(net(), data, limit=2).wait()
+
+    def more() -> None:
+        made.limit = None
+        made.run()
+        assert made._workers["table"].wait(60)
+
+    data.then = more
+    made.group_failures()
+    data.ready.set()
+    made.wait()
+    assert made.table is not None
+    assert made._table["pictures"] == len(made.table.decided) == len(DATA)
+    assert made._groups == {"state": "none", "rows": []}
+    assert made._progress["groups"]["state"] == "cancelled"
+    made.group_failures().wait()
+    assert made.table.groups
+    made.close()
+
+
+def test_a_channel_that_is_switched_off_while_blame_is_drawn_is_shown_off(
+    explorer: FailureExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = failure_work.blame_words
+
+    def and_off(case: Case, stage: str) -> dict[str, Any]:
+        monkeypatch.setattr(failure_work, "blame_words", drawn)
+        words = drawn(case, stage)
+        explorer.switch_off(stage, 3)
+        return words
+
+    monkeypatch.setattr(failure_work, "blame_words", and_off)
+    opened(explorer)
+    assert case(explorer).edits.off
+    assert [row["channel"] for row in explorer._blame["rows"] if row["off"]] == [3]
+
+
+def test_another_data_set_is_refused_while_a_table_is_made() -> None:
+    data = Waits(DATA, at=3)
+    made: list[FailureExplorer] = []
+    data.then = lambda: made[0]._hear(None, {"kind": "showcase"}, [])
+    made.append(FailureExplorer(net(), data))
+    data.ready.set()
+    (explorer,) = made
+    explorer.wait()
+    assert "being made already" in (explorer.error or "")
+    assert explorer.dataset is data
+    assert explorer.table is not None
+    assert len(explorer.table.decided) == len(DATA)
     explorer.close()
 
 

@@ -63,9 +63,12 @@ class FailureChannel(FailureGallery):
         if not self._ready or case is None or case.blames is None:
             return
         with self._show():
-            if self.stage not in case.blames:
-                self.stage = next(reversed(case.blames), "")
-            self._blame = blame_words(case, self.stage)
+            self._show_blame(case)
+
+    def _show_blame(self, case: Case) -> None:
+        if self.stage not in case.find_blame():
+            self.stage = next(reversed(case.find_blame()), "")
+        self._blame = blame_words(case, self.stage)
 
     @t.observe("channel")
     def _another_channel(self, _: Any) -> None:

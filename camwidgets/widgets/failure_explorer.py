@@ -89,7 +89,7 @@ class FailureExplorer(FailureRecord):
 
     def run(self) -> FailureExplorer:
         """Look at every picture (at most `limit`), in a thread of its own; returns self."""
-        self._make_table()
+        self._make_table(self.dataset)
         return self
 
     def cancel(self, what: str = "table") -> FailureExplorer:
@@ -266,11 +266,11 @@ class FailureExplorer(FailureRecord):
     def _look_at(self, dataset: Sequence[Any]) -> None:
         """Another data set."""
         with self._lock:
+            self._make_table(dataset)  # may refuse; shows nothing as long as the lock is held
             self.dataset, self._index, self._bundle = dataset, None, None
             self._live.clear()
             self._kept.clear()
             self.chosen = None
-        self.run()
 
     def _take_patch(self, at: int) -> None:
         with self._lock:

@@ -40,9 +40,8 @@ class FailureGallery(FailureTraits):
 
     # ------------------------------------------------------------------ the table
 
-    def _make_table(self) -> None:
+    def _make_table(self, dataset: Sequence[Any] | None) -> None:
         """Decide every picture, in a thread of its own."""
-        dataset = self.dataset
         if dataset is None:
             raise ValueError("there is no data set to look at: FailureExplorer(classifier, dataset), or open one")
         samples_of(self.classifier, dataset)  # refuses what is none, here and now
@@ -79,9 +78,11 @@ class FailureGallery(FailureTraits):
             ticket.stops(clock.stop)
             found = table.grouped(progress=clock)
             with self._show(ticket):
-                self._over(clock, "groups", "done")
-                self._made = found
-                self._groups = {"state": "done", "rows": self._group_rows(found)}
+                current = self._made is table  # no other table came meanwhile, which has no groups yet
+                self._over(clock, "groups", "done" if current else "cancelled")
+                if current:
+                    self._made = found
+                    self._groups = {"state": "done", "rows": self._group_rows(found)}
 
         self._start("groups", job)
 

@@ -88,12 +88,12 @@ class FailureWork(FailureChannel):
     def _take_apart(self, case: Case, ticket: Ticket) -> None:
         """Blame and trees; a network that has none of them still shows the rest."""
         try:
-            case.find_blame()
-            words = blame_words(case, self.stage)
+            blame_words(case, self.stage)  # draws the little maps, which takes a while
+            with self._show(ticket):
+                self._show_blame(case)  # stage and switches as they are by now
         except (ValueError, RuntimeError, KeyError) as error:
-            words = {"state": "failed", "text": sentence(error)}
-        with self._show(ticket):
-            self._blame = words
+            with self._show(ticket):
+                self._blame = {"state": "failed", "text": sentence(error)}
         try:
             trees = trees_words(case.find_diff(), "classes", case.thumbs)
         except (ValueError, RuntimeError, KeyError) as error:
