@@ -232,6 +232,38 @@ def test_epsilons_in_both_ways() -> None:
         made.close()
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("strongest", [1e-9, 0.02 / 255, 0.05 / 255, 8 / 255, 1.0])
+def test_there_are_as_many_epsilons_as_were_asked_for(strongest: float, norm: str) -> None:
+    for count in range(1, 25):
+        found = spread(strongest, count, norm)
+        assert len(set(found)) == count
+        assert found == sorted(found)
+        assert found[0] > 0
+        assert found[-1] == strongest
+
+
+def test_what_was_set_of_epsilons_stays() -> None:
+    made = AdversarialExplorer(small(), photo(1), strongest=0.05 / 255, count=24)
+    try:
+        assert (made.count, len(made.epsilons)) == (24, 24)
+        made.count = 8
+        made.strongest = 0.02 / 255
+        made.strongest = 8 / 255
+        assert (made.count, made.epsilons) == (8, spread(8 / 255, 8, "linf"))
+        made.set_state({"norm": "l2", "strongest": 1.0})
+        assert (made.norm, made.strongest, made.epsilons) == ("l2", 1.0, spread(1.0, 8, "l2"))
+        made.set_state({"norm": "linf"})
+        assert (made.strongest, made.epsilons) == (8 / 255, spread(8 / 255, 8, "linf"))
+        made.set_state({"norm": "l2", "epsilons": [0.5, 1.5]})
+        assert (made.strongest, made.count, made.epsilons) == (1.5, 2, [0.5, 1.5])
+        made.set_state({"norm": "linf"})
+        made.set_state({"strongest": 0.3, "norm": "l2"})
+        assert (made.strongest, made.count) == (0.3, 2)
+    finally:
+        made.close()
+
+
 def test_stale_until_attacked_again() -> None:
     made = AdversarialExplorer(small(), pictures={"a": photo(1), "b": photo(2)}, **QUICK, depth=0)
     try:
@@ -578,6 +610,23 @@ def test_files(explorer: AdversarialExplorer, tmp_path: Path, monkeypatch: pytes
     act(explorer, kind="save", what="exe")
     assert "unknown kind of file" in (explorer.error or "")
     act(explorer, kind="dismiss")
+
+
+def test_files_of_a_stale_sweep_hold_the_code_of_the_sweep(tmp_path: Path) -> None:
+    pictures = {"a": photo(1), "b": photo(2)}
+    made = AdversarialExplorer(small(), pictures=pictures, **QUICK, depth=0).run().wait()
+    try:
+        fresh = open_bundle(made.save(tmp_path / "fresh.zip"))
+        assert fresh.config["code"] == made.code
+        made.steps, made.count, made.picture = 7, 5, "b"
+        assert made.wait().stale
+        assert "steps=7" in made.code
+        stale = open_bundle(made.save(tmp_path / "stale.zip"))
+        assert stale.config["code"] == fresh.config["code"]
+        assert stale.pages == fresh.pages
+        assert "steps=4" in stale.config["code"]
+    finally:
+        made.close()
 
 
 def test_nothing_to_save_yet() -> None:

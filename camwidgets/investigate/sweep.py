@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier, Prediction, Target
@@ -157,6 +156,7 @@ def at_strength(method: str | AttackFunction, eps: float, norm: str = "linf") ->
     At ε = 0 no function is called.
 
     Example:
+        >>> import torch
         >>> half = at_strength(lambda model, x, y: x + 0.2, 0.1)
         >>> half(None, torch.zeros(1, 3, 2, 2), None).max().item() == torch.tensor(0.1).item()
         True

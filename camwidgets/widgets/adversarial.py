@@ -220,12 +220,15 @@ class AdversarialExplorer(AdversarialWork):
         """Settings as they are asked for now, or, while nothing has changed since, as they were for the sweep."""
         if not self.picture or self.picture not in self.pictures:
             return
-        label = ""
-        if isinstance(self.target, int) and self._labels and 0 <= self.target < len(self._labels):
-            label = self._labels[self.target]
-        lines = self.networks.code(self.network), self.pictures[self.picture].code
         index = self.index if self._shown and not self.stale else len(self.epsilons)
-        self.code = sweep_code(*lines, self.asked().settings, label, index)
+        self.code = self.code_of(self.asked().settings, self._labels, index)
+
+    def code_of(self, asked: Mapping[str, Any], labels: Sequence[str], index: int) -> str:
+        """The lines that make the sweep of these settings, with the network's labels and the number of one ε of it."""
+        target = asked["target"]
+        label = labels[target] if isinstance(target, int) and 0 <= target < len(labels) else ""
+        lines = self.networks.code(asked["network"]), self.pictures[asked["picture"]].code
+        return sweep_code(*lines, asked, label, index)
 
     def _far(self, words: dict[str, Any]) -> None:
         with self._worker.lock:

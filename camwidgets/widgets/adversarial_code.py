@@ -41,7 +41,7 @@ def sweep_code(classifier: str, image: str, asked: Mapping[str, Any], label: str
 def _radii(asked: Mapping[str, Any]) -> str:
     """The ε, in grey levels of 255 where these are the shorter ones and the same numbers."""
     values = list(asked["epsilons"])
-    levels = [round(255 * e, 2) for e in values]
+    levels = [float(f"{255 * e:.6g}") for e in values]
     if asked["norm"] == "linf" and [level / 255 for level in levels] == values:
         return f"[e / 255 for e in {levels!r}]"
     return repr(values)

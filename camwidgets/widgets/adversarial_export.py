@@ -50,6 +50,12 @@ def shown_of(explorer: AdversarialExplorer) -> Shown:
     return explorer._shown
 
 
+def _code(explorer: AdversarialExplorer, shown: Shown) -> str:
+    """The lines that make the sweep on screen; the explorer's `code` is that of the settings as they are now."""
+    labels = shown.sweep.frames[0].attack.classifier.labels
+    return explorer.code_of(explorer._sweep["asked"], labels, explorer.index)
+
+
 def table(shown: Shown) -> str:
     """CSV, one row per ε."""
     return str(shown.sweep.to_frame().assign(wrong=shown.rival.probabilities).to_csv())
@@ -57,7 +63,8 @@ def table(shown: Shown) -> str:
 
 def sheet(explorer: AdversarialExplorer) -> Image.Image:
     """The ε on screen: clean, attacked, perturbation; and the stage maps of the chosen class, clean above attacked."""
-    shown, i = shown_of(explorer), explorer.index
+    with explorer._worker.lock:
+        shown, i = shown_of(explorer), explorer.index
     first, here = shown.sweep.frames[0], shown.sweep.frames[i]
     # Plain letters: the font that Pillow brings has no ε and no ×.
     unit = f"{255 * here.eps:.3g}/255" if here.attack.norm == "linf" else f"{here.eps:.3g} (L2)"
@@ -89,14 +96,14 @@ def page(explorer: AdversarialExplorer) -> str:
     """One HTML page: the slider, the switches, the curves and the tree work without a kernel."""
     with explorer._worker.lock:
         shown = shown_of(explorer)
-        names = ("_sweep", "_attacked", "_noise", "_maps", "_responses", "_settings", "code", "count", *VIEW)
+        names = ("_sweep", "_attacked", "_noise", "_maps", "_responses", "_settings", *VIEW)
         traits: dict[str, Any] = {name: getattr(explorer, name) for name in names}
-        asked = explorer._sweep["asked"]
-        traits["strongest"] = asked["epsilons"][-1]
+        traits["code"], asked = _code(explorer, shown), traits["_sweep"]["asked"]
     traits |= {name: asked[name] for name in SETTINGS}
+    traits |= {"strongest": asked["epsilons"][-1], "count": len(asked["epsilons"])}
     traits |= {**palettes(), "_still": True, "_labels": []}
     traits |= {"_status": {"state": "idle"}, "_progress": {"state": "idle"}}
-    said = {"picture": explorer._sweep["picture"], "network": explorer._sweep["network"]}
+    said = {name: traits["_sweep"][name] for name in ("picture", "network")}
     traits |= {f"_{name}s": [{"value": asked[name], "text": text}] for name, text in said.items()}
     traits |= {"_scene": {}, "_picture": b"", "_attacks": [{"value": asked["attack"], "text": asked["attack"]}]}
     css = assets.css() + assets.part("adversarial.css")
@@ -105,7 +112,9 @@ def page(explorer: AdversarialExplorer) -> str:
 
 def bundle(explorer: AdversarialExplorer, path: str | Path) -> Path:
     """Everything of the sweep in one file with hashes; see `camwidgets.investigate.save_bundle`."""
-    shown = shown_of(explorer)
+    with explorer._worker.lock:
+        shown, words, pages = shown_of(explorer), explorer._sweep, {"explorer": page(explorer)}
+        code = _code(explorer, shown)
     found, other = shown.sweep, shown.rival
     frames = {f"{i:02}": frame for i, frame in enumerate(found.frames)}
     pictures = {f"attacked {n}": f.attack.adversarial_pictures[0] for n, f in frames.items()}
@@ -113,18 +122,18 @@ def bundle(explorer: AdversarialExplorer, path: str | Path) -> Path:
     maps = {f"{of} {n} {stage}": one for of, at in shown.maps.items() for n, each in zip(frames, at, strict=True)
             for stage, one in each.items()}  # fmt: skip
     config = {
-        "settings": explorer._sweep["asked"], "picture": explorer._sweep["picture"], "code": explorer.code,
-        "network": explorer._sweep["network"], "weights": found.frames[0].attack.classifier.weights_hash(),
+        "settings": words["asked"], "picture": words["picture"], "code": code,
+        "network": words["network"], "weights": found.frames[0].attack.classifier.weights_hash(),
         "epsilons": [frame.eps for frame in found.frames], "true": found.label, "wrong": other.label,
         "flip": found.flip, "drops": {str(k): e for k, e in found.drops.items()}, "table": table(shown),
     }  # fmt: skip
     trees = {f"tree {n}": f.tree for n, f in frames.items() if f.tree is not None}
-    pages = {"explorer": page(explorer)}
     return save_bundle(path, config=config, pictures=pictures, maps=maps, trees=trees, pages=pages)
 
 
 def file_name(explorer: AdversarialExplorer, ending: str) -> str:
     """picture-class-attacked.ending, in letters, digits and dashes."""
-    shown = shown_of(explorer)
-    parts = (Path(str(explorer._sweep["picture"])).stem, shown.sweep.label, "attacked")
+    with explorer._worker.lock:
+        shown, words = shown_of(explorer), explorer._sweep
+    parts = (Path(str(words["picture"])).stem, shown.sweep.label, "attacked")
     return "-".join(re.sub(r"\W+", "_", part).strip("_")[:40] for part in parts) + f".{ending}"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import traitlets as t
@@ -33,15 +34,18 @@ _CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def spread(strongest: float, count: int, norm: str) -> list[float]:
-    """`count` ε up to `strongest`, close together where they are small: ε_i = ε (i / n)², to two decimals of 1/255.
+    """`count` ε up to `strongest`, close together where they are small: ε_i = ε (i / n)².
+
+    Rounded to two decimals of 1/255 (L2: three), and to more where these would not tell the least ones apart.
 
     Example:
         >>> [round(255 * e, 2) for e in spread(8 / 255, 4, "linf")]
         [0.5, 2.0, 4.5, 8.0]
     """
-    unit = 255 if norm == "linf" else 1
-    values = [unit * strongest * (i / count) ** 2 for i in range(1, count)]
-    return [*(e for v in values if 0 < (e := round(v, 2 if norm == "linf" else 3) / unit) < strongest), strongest]
+    unit, usual = (255, 2) if norm == "linf" else (1, 3)
+    least = max(unit * strongest / count**2, 1e-300)
+    digits = max(usual, 1 - math.floor(math.log10(least)))  # two of the least one's own
+    return [*(round(unit * strongest * (i / count) ** 2, digits) / unit for i in range(1, count)), strongest]
 
 
 class AdversarialTraits(Subject):
@@ -86,7 +90,8 @@ class AdversarialTraits(Subject):
     _responses = t.Bytes(b"").tag(sync=True)
     _settings = t.List(list(SETTINGS)).tag(sync=True)
 
-    _measuring = False  # strongest and count are being read off the ε, and ask for no others
+    _tied = False  # of ε in two ways, one is being made from the other, and asks for nothing
+    _meant = "linf"  # the norm that ε were last given in
     own: Mapping[str, Callable[..., Any]] = {}
 
     @t.validate(*_CHOICES)
@@ -118,6 +123,7 @@ class AdversarialTraits(Subject):
             raise BadValue(
                 f"ε is a number above 0 and up to {limit}, in units of the full pixel range; got {proposal.value!r}"
             )
+        self._meant = self.norm
         return float(proposal.value)
 
     @t.validate("epsilons")
@@ -129,6 +135,7 @@ class AdversarialTraits(Subject):
             raise BadValue(f"each ε is a number from 0 to 1 in units of the full pixel range; got {wrong[0]!r}")
         if not 1 <= len(values) <= MOST:
             raise BadValue(f"a sweep takes 1 … {MOST} ε above 0; got {len(values)}")
+        self._meant = self.norm
         return values
 
     @t.validate("opacity")
@@ -145,19 +152,29 @@ class AdversarialTraits(Subject):
     # ------------------------------------------------------------------ ε in two ways
 
     @t.observe("norm")
-    def _other_norm(self, change: Any) -> None:
+    def _other_norm(self, _: Any) -> None:
+        if self._meant == self.norm:
+            return  # ε came in one message with the norm
         self.strongest = STRONGEST[self.norm]
-        self.epsilons = spread(self.strongest, self.count, self.norm)
+        self._respread(None)
 
     @t.observe("strongest", "count")
     def _respread(self, _: Any) -> None:
-        if not self._measuring:
-            self.epsilons = spread(self.strongest, self.count, self.norm)
+        """What was asked for stays as it was given, whatever the ε are that come of it."""
+        if not self._tied:
+            with self._tie():
+                self.epsilons = spread(self.strongest, self.count, self.norm)
 
     @t.observe("epsilons")
     def _measured(self, _: Any) -> None:
-        self._measuring = True
+        if not self._tied:
+            with self._tie():
+                self.strongest, self.count = self.epsilons[-1], len(self.epsilons)
+
+    @contextmanager
+    def _tie(self) -> Iterator[None]:
+        self._tied = True
         try:
-            self.strongest, self.count = self.epsilons[-1], len(self.epsilons)
+            yield
         finally:
-            self._measuring = False
+            self._tied = False
