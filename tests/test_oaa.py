@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 import subprocess
 import sys
@@ -345,6 +346,21 @@ def test_a_killed_training_goes_on_to_the_same_maps(tmp_path: Path) -> None:
     assert torch.equal(maps, wanted)
     for name, value in unbroken.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value), name
+
+
+def test_the_accumulator_of_another_run_is_refused(tmp_path: Path) -> None:
+    """Both runs stand in the same epoch, so both accumulators have a state of the number that is asked for."""
+    for seed in (0, 1):
+        calls = iter(range(100))
+        run = train_oaa(tmp_path / str(seed), seed=seed, cancelled=lambda calls=calls: next(calls) == 7)[2]
+        assert run.status == "stopped"
+    shutil.move(tmp_path / "0" / "accumulated", tmp_path / "own")
+    shutil.copytree(tmp_path / "1" / "accumulated", tmp_path / "0" / "accumulated")
+    with pytest.raises(ValueError, match="holds the maps of another training"):
+        train_oaa(tmp_path / "0")
+    shutil.rmtree(tmp_path / "0" / "accumulated")
+    shutil.copytree(tmp_path / "own", tmp_path / "0" / "accumulated")
+    assert train_oaa(tmp_path / "0")[2].status == "done"
 
 
 def test_a_new_training_wants_an_empty_accumulator(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -27,13 +28,18 @@ MOST_CLASSES = 100_000
 class Layout:
     """What maps are kept: of which samples and classes, of what size, by which rule and how precisely.
 
+    Attributes:
+        mark: drawn when it is made and written with it: which accumulator this is, among others of the same layout.
+
     Raises:
         TypeError, ValueError: anything of it is not as it must be.
     """
 
     def __init__(
-        self, ids: Sequence[str], classes: Sequence[str] | int, size: tuple[int, int], rule: str, dtype: str
-    ) -> None:
+        self, ids: Sequence[str], classes: Sequence[str] | int, size: tuple[int, int], rule: str, dtype: str,
+        mark: str | None = None,
+    ) -> None:  # fmt: skip
+        self.mark = uuid4().hex if mark is None else mark
         self.ids = tuple(ids)
         self.classes = tuple(f"class {i}" for i in range(classes)) if isinstance(classes, int) else tuple(classes)
         self.rule, self.dtype = choose("rule", rule, RULES), choose("dtype", dtype, DTYPES)
@@ -78,7 +84,7 @@ class Layout:
     def write(self, folder: Path) -> None:
         write_arrays(folder / "samples.npz", {"ids": np.array(self.ids, dtype=str)})
         about = {"rule": self.rule, "dtype": self.dtype, "size": list(self.size), "classes": list(self.classes)}
-        write_json(folder / "accumulator.json", {"schema": SCHEMA, **about})
+        write_json(folder / "accumulator.json", {"schema": SCHEMA, "mark": self.mark, **about})
 
     @staticmethod
     def read(folder: Path) -> Layout:
@@ -91,7 +97,8 @@ class Layout:
         if ids.ndim != 1 or ids.dtype.kind != "U" or not isinstance(about.get("classes"), list):
             raise ValueError(f"{str(folder)!r} is damaged: it does not say which pictures and classes it is of")
         try:
-            return Layout([str(one) for one in ids], about["classes"], about["size"], about["rule"], about["dtype"])
+            given = [about[name] for name in ("classes", "size", "rule", "dtype")]
+            return Layout([str(one) for one in ids], *given, mark=str(about.get("mark", "")))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(folder)!r} is damaged: {error}") from error
 

@@ -127,10 +127,18 @@ class OAAObjective:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"maps": self.accumulator.flush(), "drop": None if self.drop is None else self.drop.state_dict()}
+        """Which accumulator, which of its states, and what the drop layer remembers."""
+        maps = {"mark": self.accumulator.layout.mark, "state": self.accumulator.flush()}
+        return {"maps": maps, "drop": None if self.drop is None else self.drop.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.accumulator.rollback(state["maps"])
+        """Back to that state. ValueError if it speaks of another accumulator: state 7 of one is not that of another."""
+        if state["maps"]["mark"] != self.accumulator.layout.mark:
+            raise ValueError(
+                f"{self.accumulator!r} holds the maps of another training than this one, which cannot go on with them; "
+                "open the accumulator that it began with"
+            )
+        self.accumulator.rollback(state["maps"]["state"])
         if self.drop is not None:
             self.drop.load_state_dict(state["drop"])
 
