@@ -239,6 +239,22 @@ def test_erased_pictures_leave_no_trace_in_running_statistics() -> None:
     assert net.norm1.momentum == 0.1
 
 
+def test_erased_pictures_are_not_counted_among_the_batches() -> None:
+    """BatchNorm(momentum=None) takes the mean of all batches, each of weight 1 / count: only real ones count."""
+    torch.manual_seed(0)
+    nets = [Small().train(), Small().train()]
+    for net in nets:
+        net.load_state_dict(nets[0].state_dict())
+        net.norm1.momentum = None
+    x, present = torch.randn(4, 3, 16, 16), torch.eye(5, dtype=torch.bool)[:4]
+    for some in (x, 2 * x + 1):
+        mining_loss(nets[0], some, guide(nets[0], tap_of(nets[1].eval(), "relu2", (16, 16)), some, present)).backward()
+        nets[1].train()(some)
+    assert int(nets[0].norm1.num_batches_tracked) == 2  # type: ignore[arg-type]
+    assert torch.equal(nets[0].norm1.running_mean, nets[1].norm1.running_mean)  # type: ignore[arg-type]
+    assert nets[0].norm1.momentum is None
+
+
 @pytest.mark.parametrize("name", ["toy", "toy-vit", "defects", "resnet18"])
 def test_any_network_with_a_tap_can_be_guided(name: str) -> None:
     classifier = camwidgets.load(name, None if name == "resnet18" else "DEFAULT")
@@ -357,10 +373,10 @@ def test_boxes_and_masks_say_the_same(data: Labelled) -> None:
     assert mask[20, 9] == 0
     assert (mask == 2).sum() == 8 * 17 - 9
     id = next(one.id for one in data if one.present[1])
-    by_box, by_mask = (GainObjective("relu", extra={id: given}) for given in (boxes, mask))
-    for objective in (by_box, by_mask):
+    by_box, by_mask, by_array = (GainObjective("relu", extra={id: given}) for given in (boxes, mask, mask.numpy()))
+    for objective in (by_box, by_mask, by_array):
         objective.check(data)
-    assert by_box.settings() == by_mask.settings()
+    assert by_box.settings() == by_mask.settings() == by_array.settings()
 
 
 @pytest.mark.parametrize(
@@ -390,6 +406,8 @@ def test_data_that_cannot_be_learned_from_is_refused(data: Labelled, tmp_path: P
         (GainObjective("relu", extra=["nobody"]), data, "unknown picture with extra supervision 'nobody'"),
         (GainObjective("relu", extra=[]), data, "names no picture"),
         (GainObjective("relu", extra={data.ids[0]: empty[:48]}), data, r"uint8 of \(96, 96\)"),
+        (GainObjective("relu", extra={data.ids[0]: empty.numpy() > 0}), data, r"is bool of \(96, 96\).*need uint8"),
+        (GainObjective("relu", extra={data.ids[0]: empty.numpy() + 9}), data, "holds 9"),
         (GainObjective("relu", extra={data.ids[0]: empty + 9}), data, "holds 9; valid: 0, 1"),
         (GainObjective("relu", extra={data.ids[0]: empty}), data, "shows none of the classes"),
         (GainObjective("relu", extra={absent.id: [(3, (0, 0, 9, 9))]}), data, "shows none of the classes"),

@@ -48,6 +48,21 @@ def test_only_classes_asked_for_are_counted() -> None:
     assert quality.whole == (1.0, 0.5)
 
 
+def test_classes_asked_for_may_be_a_vector() -> None:
+    """True and False for each class are no indices 0 and 1."""
+    maps, mask = np.stack([np.eye(2)] * 3), np.array([[1, 0], [0, 3]], np.uint8)
+    bits = [False, False, True]
+    for present in (bits, np.array(bits), torch.tensor(bits), [2], (2, 2), torch.tensor([2]), (c for c in (2,))):
+        quality = MapQuality(3)
+        quality.add(maps, mask, present=present)
+        assert quality.found.tolist() == [0, 0, 2]
+    quality.add(maps, mask, present=[])
+    assert quality.found.tolist() == [0, 0, 2]
+    for wrong in ([3], [-1], [True, False], [0.5]):
+        with pytest.raises(ValueError, match="True or False for each of 3"):
+            quality.add(maps, mask, present=wrong)  # type: ignore[arg-type]
+
+
 def test_confusion_agrees_with_scikit_learn() -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     chance = np.random.default_rng(0)

@@ -20,6 +20,7 @@ from camwidgets.classifiers.toynet import ToyNet
 from camwidgets.learning import checkpoint as checkpoint_module
 from camwidgets.learning.checkpoint import differences
 from camwidgets.learning.feed import Feed, chosen_view, moved
+from camwidgets.learning.gain import GainObjective
 from camwidgets.learning.labelled import Labelled
 from camwidgets.learning.loop import Settings, rate_at
 from camwidgets.learning.objective import Batch, Objective, View
@@ -404,6 +405,29 @@ def test_settings_out_of_range_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=said):
         train(Tiny(), data, Plain(), tmp_path / "run", **arguments(**change))
     assert not (tmp_path / "run").exists()
+
+
+def test_patience_waits_while_the_loss_falls_from_nan(tmp_path: Path, data: Labelled) -> None:
+    class Told(Plain):
+        def __init__(self, losses: list[float]) -> None:
+            super().__init__()
+            self.told = iter(losses)
+
+        def validate(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
+            return {"loss": torch.tensor(next(self.told))}
+
+    nan, judged = float("nan"), world(4, seed=1).painted()
+    for losses, epochs in (([nan, 1.0, 0.5, 0.75, 0.5], 5), ([nan] * 5, 3), ([1.0, nan, nan], 3)):
+        given = arguments(epochs=5, patience=2, validation=judged)
+        assert train(Tiny(), data, Told(losses), tmp_path / str(losses), **given).epochs_done == epochs
+
+
+def test_validation_of_several_labels_is_no_judge_of_a_single_one(tmp_path: Path, data: Labelled) -> None:
+    single = world(8, objects=(1, 1))
+    objective = GainObjective("relu")
+    with pytest.raises(ValueError, match=r"exactly one class in each picture, and .* may hold none or several"):
+        train(Tiny(), single, objective, tmp_path / "a", validation=data, **arguments(epochs=1))
+    assert train(Tiny(), data, objective, tmp_path / "b", validation=single, **arguments(epochs=1)).status == "done"
 
 
 def test_data_and_nets_that_do_not_go_together_are_refused(tmp_path: Path, data: Labelled) -> None:

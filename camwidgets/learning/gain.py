@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +14,7 @@ from ..classifiers import Tap
 from ..errors import choose, unknown
 from .feed import chosen_view, collated, moved, relit
 from .guidance import (
+    FILLS,
     LOSSES,
     OMEGA,
     SCORES,
@@ -38,7 +40,7 @@ __all__ = [
 ]  # fmt: skip
 
 Box = tuple[int, int, int, int]
-Extra = Mapping[str, Tensor | Sequence[tuple[int, Box]]] | Sequence[str]
+Extra = Mapping[str, Tensor | np.ndarray | Sequence[tuple[int, Box]]] | Sequence[str]
 
 
 class GainObjective:
@@ -48,14 +50,16 @@ class GainObjective:
         tap: where the maps are made: a tap's name or a stage, "S5".
         alpha: weight of the mining loss, ≥ 0; 0 leaves it (and its pass) out.
         extra: what is known of where to look (GAIN_ext), for a few pictures: ids whose masks in the data set count; or
-            id → mask (H×W uint8: 0 background, c + 1 class c, 255 unknown); or id → boxes, [(class index, (x0, y0, x1,
-            y1)), …]. None = GAIN.
+            id → mask (H×W uint8, a tensor or an array: 0 background, c + 1 class c, 255 unknown); or id → boxes,
+            [(class index, (x0, y0, x1, y1)), …]. None = GAIN.
         weight: of L_e, ≥ 0.
         extra_batch: at each step so many of these pictures are drawn beside the batch, so that a few masks among
             thousands of pictures are heard; they count in L_e and L_am, and in L_cl of their own.
         omega, tau: of the soft mask, ω > 0, 0 ≤ τ ≤ 1. score: "probability" or "logit", in the mining loss.
         loss: "multi-label" (soft margin; a picture may hold none or several classes) or "single-label" (cross-entropy
             of the one); None = as the data are.
+        fill: what comes in the place of what is erased for the mining loss: "grey" as in the paper, or "picture", the
+            same place of another picture of the batch; see `mining_loss`.
     Raises:
         ValueError, TypeError: a number out of range, an unknown name.
 
@@ -69,6 +73,7 @@ class GainObjective:
     def __init__(
         self, tap: str, *, alpha: float = 1.0, extra: Extra | None = None, weight: float = 10.0, extra_batch: int = 8,
         omega: float = OMEGA, tau: float = TAU, score: str = "probability", loss: str | None = None,
+        fill: str = "grey",
     ) -> None:  # fmt: skip
         for name, value, low, high in (
             ("alpha", alpha, 0.0, 1e6), ("weight", weight, 0.0, 1e6), ("omega", omega, 1e-3, 1e6),
@@ -80,7 +85,7 @@ class GainObjective:
                 raise ValueError(f"{name} must lie between {low:g} and {high:g}, not be {value:g}")
         self.tap, self.alpha, self.weight, self.extra_batch = str(tap), alpha, weight, extra_batch
         self.omega, self.tau = omega, tau
-        self.score = choose("score", score, SCORES)
+        self.score, self.fill = choose("score", score, SCORES), choose("fill", fill, FILLS)
         self._asked = None if loss is None else choose("loss", loss, LOSSES)
         self.loss = self._asked or LOSSES[0]
         self._given = extra
@@ -92,7 +97,8 @@ class GainObjective:
         extra = None if self._given is None else {"n": len(self._extra), "key": self._key()}
         return {
             "tap": self.tap, "alpha": self.alpha, "weight": self.weight, "extra_batch": self.extra_batch,
-            "omega": self.omega, "tau": self.tau, "score": self.score, "loss": self.loss, "extra": extra,
+            "omega": self.omega, "tau": self.tau, "score": self.score, "loss": self.loss, "fill": self.fill,
+            "extra": extra,
         }  # fmt: skip
 
     def _key(self) -> str:
@@ -150,7 +156,7 @@ class GainObjective:
         total = found["classification"]
         if self.alpha:
             found["mining"] = mining_loss(
-                net, x, guided, omega=self.omega, tau=self.tau, score=self.score, loss=self.loss
+                net, x, guided, omega=self.omega, tau=self.tau, score=self.score, loss=self.loss, fill=self.fill
             )
             total = total + self.alpha * found["mining"]
         if masks is not None:
@@ -204,13 +210,14 @@ class GainObjective:
 
 def _as_mask(given: Any, data: Labelled, id: str) -> Tensor:
     """A mask, or boxes painted into one, checked against the size and the classes of the data set."""
-    if not isinstance(given, Tensor):
+    if not isinstance(given, (Tensor, np.ndarray)):
         return mask_of_boxes(given, data.size, len(data.classes), id)
-    if given.shape != data.size or given.dtype != torch.uint8:
+    if tuple(given.shape) != data.size or str(given.dtype).removeprefix("torch.") != "uint8":
         raise ValueError(
             f"the mask of {id!r} is {given.dtype} of {tuple(given.shape)}; the pictures of {data.name} need uint8 of "
             f"{data.size}"
         )
+    given = torch.from_numpy(given.copy()) if isinstance(given, np.ndarray) else given
     highest = int(given[given != 255].max()) if (given != 255).any() else 0
     if highest > len(data.classes):
         raise ValueError(f"the mask of {id!r} holds {highest}; valid: 0, 1 … {len(data.classes)} and 255")

@@ -39,6 +39,7 @@ from ..evidence import channels_first
 
 OMEGA, TAU = 10.0, 0.5
 SCORES = ("probability", "logit")
+FILLS = ("grey", "picture")
 LOSSES = ("multi-label", "single-label")
 
 
@@ -125,38 +126,49 @@ def soft_mask(maps: Tensor, omega: float = OMEGA, tau: float = TAU) -> Tensor:
     return (omega * (maps - tau)).sigmoid()
 
 
-def erased(x: Tensor, maps: Tensor, omega: float = OMEGA, tau: float = TAU) -> Tensor:
-    """I* = I − T(A) ⊙ I (3): what is attended to fades to 0, which is the middle grey.
+def erased(x: Tensor, maps: Tensor, omega: float = OMEGA, tau: float = TAU, under: Tensor | float = 0.0) -> Tensor:
+    """I* = I − T(A) ⊙ (I − U): what is attended to fades to U; 0, the middle grey, is the paper's (3).
 
     x: P×3×H×W, maps: P×h×w in [0, 1]. The map is brought to the picture's size (bilinear) before T, so that the edge of
-    what is erased is T's.
+    what is erased is T's. under: U, a number or a tensor like x.
     """
     large = F.interpolate(maps[:, None], x.shape[-2:], mode="bilinear", align_corners=False)
-    return x - soft_mask(large, omega, tau) * x
+    return x - soft_mask(large, omega, tau) * (x - under)
 
 
 def mining_loss(
     net: nn.Module, x: Tensor, guided: Guided, *, omega: float = OMEGA, tau: float = TAU, score: str = "probability",
-    loss: str = "multi-label",
+    loss: str = "multi-label", fill: str = "grey",
 ) -> Tensor:  # fmt: skip
     """L_am = mean over pictures of 1/n Σ_c s^c(I*^c) (5): what still speaks for a class without what is attended to.
 
     Args:
+        fill: what comes in the place of what is erased: "grey" (3), or "picture", the same place of another picture of
+            the batch (of a batch of one: grey). A grey blot can be learnt by itself ("a blot: no class"), a piece of a
+            picture hardly.
         score: "probability" (σ of the logit, or softmax with loss="single-label") or "logit".
     Returns:
         A scalar in the graph; 0 if no picture has a class.
     """
     choose("score", score, SCORES)
     choose("loss", loss, LOSSES)
+    choose("fill", fill, FILLS)
     if not len(guided.pictures):
         return guided.logits.sum() * 0
+    shown = x[guided.pictures]
+    under = _others(x)[guided.pictures] if fill == "picture" else 0.0
     with second_order(), unrecorded(net):
-        logits = net(erased(x[guided.pictures], guided.scaled.to(x.dtype), omega, tau))
+        logits = net(erased(shown, guided.scaled.to(x.dtype), omega, tau, under))
     logits = _plain(logits)
     if score == "probability":
         logits = logits.sigmoid() if loss == "multi-label" else logits.softmax(1)
     s = logits[torch.arange(len(logits), device=logits.device), guided.classes]
     return _by_picture(s, guided.pictures)
+
+
+def _others(x: Tensor) -> Tensor:
+    """For each picture of the batch another one; nothing (0) if there is none."""
+    return x.roll(len(x) // 4 + 1, 0) if len(x) > 1 else torch.zeros_like(x)
 
 
 def extra_loss(guided: Guided, masks: Tensor) -> Tensor:
@@ -248,16 +260,25 @@ def _as_it_is() -> Iterator[None]:
 
 @contextmanager
 def unrecorded(net: nn.Module) -> Iterator[None]:
-    """Inside, passes leave no trace in BatchNorm's running statistics: erased pictures are not what will be seen."""
+    """Inside, passes leave no trace in BatchNorm's running statistics: erased pictures are not what will be seen.
+
+    Nor in its count of batches, by which BatchNorm(momentum=None) takes the mean of all.
+    """
     norms = [part for part in net.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
-    before = [part.momentum for part in norms]
+    before = [(part.momentum, _copy(part.num_batches_tracked)) for part in norms]
     try:
         for part in norms:
             part.momentum = 0.0
         yield
     finally:
-        for part, momentum in zip(norms, before, strict=True):
+        for part, (momentum, count) in zip(norms, before, strict=True):
             part.momentum = momentum
+            if count is not None and part.num_batches_tracked is not None:
+                part.num_batches_tracked.copy_(count)
+
+
+def _copy(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
 
 
 @contextmanager

@@ -197,7 +197,7 @@ class Loop:
             return False
         if "val_loss" not in self.rows[-1]:
             raise ValueError(f"patience waits for a lower val_loss; validate() of {self.objective.name} has no 'loss'")
-        losses = [row["val_loss"] for row in self.rows]
+        losses = [math.inf if math.isnan(row["val_loss"]) else row["val_loss"] for row in self.rows]
         return len(losses) - 1 - losses.index(min(losses)) >= self.settings.patience
 
     def _look(self, epoch: int) -> None:

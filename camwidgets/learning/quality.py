@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+Present = Iterable[int] | Iterable[bool] | np.ndarray | Tensor
+
+
 class RecallNoise(NamedTuple):
     """recall: the share of the objects' pixels that are found; noise: the share of found pixels that are no object."""
 
@@ -52,22 +55,23 @@ class MapQuality:
         self.share = share
         self.found, self.objects, self.common = (np.zeros(len(self.names), np.int64) for _ in range(3))
 
-    def add(self, maps: np.ndarray | Tensor, mask: np.ndarray | Tensor, present: Iterable[int] | None = None) -> None:
+    def add(self, maps: np.ndarray | Tensor, mask: np.ndarray | Tensor, present: Present | None = None) -> None:
         """Count one picture.
 
         Args:
             maps: C×h×w, brought to the mask's size by bilinear interpolation. A flat map, or one that is nowhere above
                 0, finds nothing.
-            mask: H×W. present: indices of the classes to look at; None = all whose map is not flat or that are in the
-                mask.
+            mask: H×W. present: the classes to look at, as indices or as True and False for each (`Example.present`);
+                None = all whose map is not flat or that are in the mask.
 
         Raises:
-            ValueError: maps of another number of classes, or not finite; a mask that is no H×W of whole numbers.
+            ValueError: maps of another number of classes, or not finite; a mask that is no H×W of whole numbers;
+                classes that there are not.
         """
         truth = checked_mask(mask, len(self.names))
         large = resized(maps, truth.shape, len(self.names))
         known = truth != UNKNOWN
-        for c in range(len(self.names)) if present is None else present:
+        for c in range(len(self.names)) if present is None else _chosen(present, len(self.names)):
             found = (foreground(large[c], self.share) & (np.ptp(large[c]) > 0)) & known
             there = truth == c + 1
             self.found[c] += int(found.sum())
@@ -203,6 +207,19 @@ def checked_mask(mask: np.ndarray | Tensor, classes: int) -> np.ndarray:
             f"this one also holds {sorted(set(values[wrong].tolist()))[:5]}"
         )
     return values
+
+
+def _chosen(present: Present, classes: int) -> list[int]:
+    """The indices of the classes present, each once."""
+    values = np.asarray(present.cpu() if isinstance(present, Tensor) else list(present))
+    if values.dtype == bool and values.shape == (classes,):
+        return [int(c) for c in np.flatnonzero(values)]
+    if values.ndim != 1 or (values.size and (values.dtype.kind not in "iu" or not set(values) <= set(range(classes)))):
+        raise ValueError(
+            f"present names classes by their indices, 0 … {classes - 1}, or says True or False for each of {classes}; "
+            f"got {values.tolist()!r}"
+        )
+    return sorted({int(c) for c in values})
 
 
 def _ratios(found: np.integer, objects: np.integer, common: np.integer) -> RecallNoise:

@@ -98,6 +98,8 @@ def train(
     _check_validation(data, validation)
     objective.check(data)
     getattr(objective, "check_net", _any_net)(net, data.size)
+    if patience is not None and not getattr(objective, "has_val_loss", True):
+        raise ValueError(f"patience waits for a lower val_loss, and {objective.name} has none: train without patience")
     home, where = next(net.parameters()).device, _device(device, precision)
     examples = _watched(data, watch)
     flags = [(part, part.training) for part in every_module(net)]
@@ -114,6 +116,7 @@ def train(
                     chosen = read_arrays(folder / "watch" / "pictures.npz", ("ids",))["ids"]
                     loop.watched = _watched(data, [str(one) for one in chosen])
                 else:
+                    getattr(objective, "check_new", _nothing)()
                     write_arrays(folder / "watch" / "pictures.npz", _pictures(examples, data))
                 loop.run()
         finally:
@@ -161,11 +164,20 @@ def _any_net(net: nn.Module, size: tuple[int, int]) -> None:
     """An objective that asks nothing of the net."""
 
 
+def _nothing() -> None:
+    """An objective that may begin at any time."""
+
+
 def _check_validation(data: Labelled, validation: Labelled | None) -> None:
     if validation is not None and (validation.classes, validation.size) != (data.classes, data.size):
         raise ValueError(
             f"validation pictures must have the classes and the size of {data.name} ({len(data.classes)} classes, "
             f"{data.size}); {validation.name} has {len(validation.classes)} classes and {validation.size}"
+        )
+    if validation is not None and validation.multi_label and not data.multi_label:
+        raise ValueError(
+            f"{data.name} holds exactly one class in each picture, and {validation.name} may hold none or several: "
+            "give validation pictures that are labelled as those to learn from"
         )
 
 
