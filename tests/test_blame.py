@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +16,7 @@ import camwidgets
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import blame
+from camwidgets.widgets.failure_words import blame_words
 from tests.nets import state
 
 
@@ -67,3 +73,15 @@ def test_bad_input() -> None:
         blame(classifier, x, "two", 1)
     with pytest.raises(ValueError, match="S9"):
         blame(classifier, x, 0, 1, "S9")
+
+
+def test_two_equal_logits_have_no_margin_to_share_and_the_widget_gets_json_all_the_same() -> None:
+    x = torch.zeros(1, 3, 4, 4, dtype=torch.float64)
+    x[0, 0], x[0, 1] = 1, 2  # z0 = 3 + 2, z1 = 1 + 4
+    found = blame(by_hand(), x, 1, 0)
+    [stage] = found
+    assert all(math.isnan(one.share) for one in found[stage])
+    edits = SimpleNamespace(off=(), original=np.zeros((4, 4, 3), np.uint8))
+    case: Any = SimpleNamespace(edits=edits, thumbs={}, names=None, find_blame=lambda: found)
+    words = blame_words(case, stage)
+    assert [row["channel"] for row in json.loads(json.dumps(words, allow_nan=False))["rows"]] == [1, 2, 0]

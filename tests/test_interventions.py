@@ -18,6 +18,7 @@ from camwidgets.investigate import Edits, Region
 from camwidgets.investigate.interventions import MOST_EDITS, MOST_POINTS
 from camwidgets.investigate.retouch import blur, inpaint, paint, paste, surroundings, swap_background
 from tests.nets import Small, settled, state
+from tests.test_failures import GREEN, RED, Colours, flat
 
 SIZE = (16, 16)
 
@@ -357,3 +358,22 @@ def test_switches_that_are_refused_change_nothing() -> None:
             edits.switch_off(tap, none)
     assert len(edits.log) == 1
     assert edits.off == ((classifier.stages[tap], 1),)
+
+
+def test_channels_may_be_numbers_and_arrays_of_numpy_s() -> None:
+    classifier = net()
+    tap = next(iter(classifier.stages))
+    edits = Edits(classifier, photo()).switch_off(tap, np.int64(1)).switch_off(tap, np.array([0, 2]))  # type: ignore[arg-type]
+    edits.switch_off(tap, [np.int32(3)]).switch_on(tap, np.array(1))  # type: ignore[list-item]
+    assert [k for _, k in edits.off] == [0, 2, 3]
+    assert Edits.replay(classifier, photo(), json.loads(json.dumps(edits.to_json()))).off == edits.off
+    with pytest.raises(ValueError, match="at least one"):
+        edits.switch_off(tap, np.array([], int))
+
+
+def test_two_classes_of_one_label_are_two() -> None:
+    colours = wrap(Colours().eval(), Preprocessing(SIZE, 16, "squash", (0.0,) * 3, (1.0,) * 3), ["same"] * 3)
+    effect = Edits(colours, flat(RED)).paint(Region.box(0, 0, 16, 16), GREEN).effect()
+    assert effect.top == (0, 1)
+    assert effect.flipped
+    assert str(effect).startswith("'same' 100.0% → 0.0% (logit -9.00); now 'same' 100.0%")

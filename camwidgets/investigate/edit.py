@@ -99,24 +99,25 @@ class Effect:
 
     Attributes:
         scores: the classes that lead before or after (five each), the most probable after first. logits: C after.
-        before, after: the top class' label. changed: share of the picture's pixels that differ.
-        off: channels that were switched off, (tap, channel) each.
+        before, after: the top class' label. top: its index, (before, after). changed: share of the picture's pixels
+            that differ. off: channels that were switched off, (tap, channel) each.
     """
 
     scores: tuple[Score, ...]
     logits: Tensor = field(repr=False)
     before: str
     after: str
+    top: tuple[int, int]
     changed: float
     off: tuple[tuple[str, int], ...] = ()
 
     @property
     def flipped(self) -> bool:
-        """Whether the top class is another."""
-        return self.before != self.after
+        """Whether the top class is another (by its index: two classes may have one label)."""
+        return self.top[0] != self.top[1]
 
     def __str__(self) -> str:
-        was = next(s for s in self.scores if s.label == self.before)
+        was = next(s for s in self.scores if s.index == self.top[0])
         change = was.logit[1] - was.logit[0]
         told = f"{was.label!r} {was.probability[0]:.1%} → {was.probability[1]:.1%} (logit {change:+.2f})"
         return told + (f"; now {self.after!r} {self.scores[0].probability[1]:.1%}" if self.flipped else "")

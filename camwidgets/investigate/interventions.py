@@ -15,6 +15,7 @@ from ..classifiers.classifier import Classifier, Target
 from ..classifiers.taps import Tap
 from ..decomposition.ablation import without
 from ..decomposition.tree import decompose
+from ..errors import plain
 from ..images import ImageSource, open_image, picture_hash
 from . import retouch
 from .edit import SWITCHES, Edit, Effect, Score
@@ -94,7 +95,7 @@ class Edits:
         pixels = patch if isinstance(patch, np.ndarray) else np.array(open_image(patch))
         return self.do(Edit("paste", None, {"patch": pixels, "x": int(x), "y": int(y)}))
 
-    def switch_off(self, tap: str, channels: int | Sequence[int]) -> Edits:
+    def switch_off(self, tap: str, channels: int | Sequence[int] | np.ndarray) -> Edits:
         """Set one or several channels of a tap to zero, all over the picture, from here on; the picture stays.
 
         Channels that are off are taken out together in one forward pass, as by `ablate` with removal "zero".
@@ -104,7 +105,7 @@ class Edits:
         """
         return self.do(Edit("off", None, {"tap": str(tap), "channels": _several(channels)}))
 
-    def switch_on(self, tap: str, channels: int | Sequence[int]) -> Edits:
+    def switch_on(self, tap: str, channels: int | Sequence[int] | np.ndarray) -> Edits:
         """Leave channels as they are again."""
         return self.do(Edit("on", None, {"tap": str(tap), "channels": _several(channels)}))
 
@@ -206,7 +207,7 @@ class Edits:
         One forward pass for each state that was not looked at before.
         """
         after, before = self._run(self._step(step)), self._run(self._step(since))
-        leading = [after.argsort(descending=True)[:SHOWN], before.argsort(descending=True)[:SHOWN]]
+        leading = [one.argsort(descending=True, stable=True)[:SHOWN] for one in (after, before)]
         indices = list(dict.fromkeys(torch.cat(leading).tolist()))
         labels, p, q = self.classifier.labels, before.softmax(0), after.softmax(0)
         scores = tuple(
@@ -215,7 +216,8 @@ class Edits:
         a, b = self._pictures[self._step(since)], self._pictures[self._step(step)]
         changed = float((a != b).any(2).mean())
         off = _sorted(self._off[self._step(step)])
-        return Effect(scores, after, labels[int(before.argmax())], labels[int(after.argmax())], changed, off)
+        top = int(leading[1][0]), int(leading[0][0])
+        return Effect(scores, after, labels[top[0]], labels[top[1]], top, changed, off)
 
     def effects(self) -> list[Effect]:
         """What each change did, against the state before it."""
@@ -307,8 +309,11 @@ class Edits:
         return edits
 
 
-def _several(channels: int | Sequence[int]) -> list[int]:
-    return list(channels) if isinstance(channels, Sequence) else [channels]
+def _several(channels: int | Sequence[int] | np.ndarray) -> list[int]:
+    """Channels as a log holds them: a list of Python's own numbers."""
+    if isinstance(channels, np.ndarray):
+        channels = channels.tolist()
+    return [plain(one) for one in channels] if isinstance(channels, Sequence) else [plain(channels)]
 
 
 def _sorted(off: frozenset[Switch]) -> tuple[tuple[str, int], ...]:

@@ -107,7 +107,7 @@ def blame_words(case: Case, stage: str) -> dict[str, Any]:
         called = case.names.name(one.tap, one.channel) if case.names is not None else None
         rows.append({
             "stage": stage, "tap": one.tap, "channel": one.channel, "taken": one.taken, "own": one.own,
-            "difference": one.difference, "share": one.share, "name": called.concept if called else "",
+            "difference": one.difference, "name": called.concept if called else "",
             "off": (one.tap, one.channel) in off, "thumb": case.thumbs[key],
         })  # fmt: skip
     return {"state": "done", "stage": stage, "rows": rows}
