@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -112,9 +113,16 @@ def oaa(
         check_kind(data, labels)
         module = network("attention", data, seed)
         layer = AttentionDrop(drop_threshold, drop_rate, drop_where) if drop else None
-        size = map_size(module, data.size)
-        with AttentionAccumulator(out / "accumulated", data.ids, data.classes, size, rule, store) as kept:
-            yield module, OAAObjective(kept, layer, labels, begin)
+        size, run_folder = map_size(module, data.size), out.expanduser()
+        inside = run_folder / "accumulated"
+        new = not inside.exists()
+        kept = AttentionAccumulator(inside, data.ids, data.classes, size, rule, store)
+        try:
+            with kept:
+                yield module, OAAObjective(kept, layer, labels, begin)
+        finally:
+            if new and not (run_folder / "last.pt").exists():  # refused: it must not stand in the next one's way
+                shutil.rmtree(inside, ignore_errors=True)
 
     run(ctx.params, setup)
 

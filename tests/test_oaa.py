@@ -369,6 +369,19 @@ def test_a_new_training_wants_an_empty_accumulator(tmp_path: Path) -> None:
     (tmp_path / "run.json").unlink()
     with pytest.raises(ValueError, match="holds maps already, and this training is at its first step"):
         train_oaa(tmp_path, epochs=1)
+    assert not (tmp_path / "last.pt").exists()
+    shutil.rmtree(tmp_path / "accumulated")
+    assert train_oaa(tmp_path, epochs=1)[2].status == "done"  # the refused one is not in the way
+
+
+def test_patience_is_refused_at_once_where_validation_has_no_loss(tmp_path: Path) -> None:
+    data = small(8)
+    with AttentionAccumulator(tmp_path / "maps", data.ids, data.classes, SIZE) as maps:
+        maps.update(data.ids[:1], torch.rand(1, 3, *SIZE), torch.ones(1, 3))
+        with pytest.raises(ValueError, match="patience waits for a lower val_loss, and integral has none"):
+            train(net(), data, IntegralObjective(maps), tmp_path / "run", epochs=2, patience=1, validation=data,
+                  progress=None, device="cpu")  # fmt: skip
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_maps_before(tmp_path: Path) -> None:

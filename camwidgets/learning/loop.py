@@ -238,9 +238,9 @@ class Loop:
             return False
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.sums, self.rows = state["sums"], state["rows"]
+        self.objective.load_state_dict(state["objective"])  # first: if it refuses, the net is as it was
         self.net.load_state_dict(state["net"])
         self.optimiser.load_state_dict(state["optimiser"])
-        self.objective.load_state_dict(state["objective"])
         self.whole = True
         return True
 

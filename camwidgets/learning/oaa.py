@@ -89,6 +89,14 @@ class OAAObjective:
         """TypeError, ValueError if the net has no maps, or of another size than the accumulator's."""
         check_map_size(net, size, self.accumulator)
 
+    def check_new(self) -> None:
+        """ValueError if a new training would begin with maps of an old one."""
+        if len(self.accumulator):
+            raise ValueError(
+                f"{self.accumulator!r} holds maps already, and this training is at its first step; a new training "
+                "begins with an empty accumulator, in a folder of its own"
+            )
+
     def losses(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         x, keep = self._dropped(batch)
         F = scores_of(net, x, batch.present, keep)
@@ -105,11 +113,6 @@ class OAAObjective:
         return (batch.x * keep, None) if self.drop.where == "picture" else (batch.x, keep)
 
     def _accumulate(self, F: Tensor, batch: Batch) -> None:
-        if batch.step == 0 and len(self.accumulator):
-            raise ValueError(
-                f"{self.accumulator!r} holds maps already, and this training is at its first step; a new training "
-                "begins with an empty accumulator, in a folder of its own"
-            )
         if batch.epoch < self.begin:
             return
         with torch.no_grad():
@@ -167,6 +170,7 @@ class IntegralObjective:
     """
 
     name = "integral"
+    has_val_loss = False  # of other pictures no map was accumulated
 
     def __init__(self, accumulated: Maps | str | Path, loss: str = "hybrid", threshold: float = 0.0) -> None:
         self.loss = choose("loss", loss, INTEGRAL)

@@ -94,8 +94,9 @@ class Objective(Protocol):
 
     Optional, asked for by name: `settings() -> dict` of plain values (a run of other settings is not resumed) and
     `validate(net, batch) -> dict[str, Tensor]` (means over the batch, "loss" among them; default: the classification
-    loss and the share of pictures whose strongest logit is a class present), and `check_net(net, size)`, which raises
-    ValueError before anything runs if the net will not do.
+    loss and the share of pictures whose strongest logit is a class present), `check_net(net, size)`, which raises
+    ValueError before anything runs if the net will not do, `check_new()`, which raises ValueError before a run begins
+    that is not gone on with, and `has_val_loss`, False where `validate` gives no "loss" (there can be no patience).
     """
 
     name: str
