@@ -58,7 +58,7 @@ Threshold = Annotated[float, typer.Option(min=0.0, max=1.0, help="δ, 0 … 1: w
 DropRate = Annotated[float, typer.Option(min=0.0, max=1.0, help="β, 0 … 1: how often.")]
 DropWhere = Annotated[str, typer.Option(help='What is blanked: "picture" or "features".')]
 Labels = Annotated[
-    str, typer.Option(help='"multi-label" (a yes or no for each class) or "single-label" (softmax, one class a picture).')
+    str, typer.Option(help='"multi-label" (yes or no for each class) or "single-label" (softmax, one a picture).')
 ]
 Begin = Annotated[int, typer.Option(min=1, help="First epoch whose maps are accumulated.")]
 MapsFolder = Annotated[Path, typer.Option(help="Run folder of a finished `train oaa`.", show_default=False)]
@@ -71,6 +71,7 @@ Weight = Annotated[float, typer.Option(min=0.0, help="Weight of the extra superv
 Omega = Annotated[float, typer.Option(min=0.001, help="ω of the soft mask, > 0.")]
 Tau = Annotated[float, typer.Option(min=0.0, max=1.0, help="τ of the soft mask, 0 … 1.")]
 Score = Annotated[str, typer.Option(help='What is mined: "probability" or "logit".')]
+Fill = Annotated[str, typer.Option(help="In the place of what is erased: grey, or (picture) that of another one.")]
 
 
 @app.command()
@@ -153,7 +154,7 @@ def integral(
 def gain(
     ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention",
     tap: TapName = None, alpha: Alpha = 1.0, masks: Masks = 0, weight: Weight = 10.0, omega: Omega = 10.0,
-    tau: Tau = 0.5, score: Score = "probability",
+    tau: Tau = 0.5, score: Score = "probability", fill: Fill = "grey",
     epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
     seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
     patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
@@ -174,7 +175,9 @@ def gain(
             if masks > len(data):
                 raise ValueError(f"--masks {masks} asks for more pictures than {data.name} has, {len(data)}")
             extra = data.limit(masks, seed).ids
-        yield module, GainObjective(where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score)
+        yield module, GainObjective(
+            where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score, fill=fill
+        )
 
     run(ctx.params, setup)
 
@@ -291,12 +294,13 @@ def network(name: str, data: Labelled, seed: int) -> nn.Module:
     from camwidgets.classifiers.toynet import NAMES, toy_model
     from camwidgets.errors import choose
     from camwidgets.learning.nets import AttentionNet
+    from camwidgets.learning.netspec import with_origin
 
     if choose("network", name, ("attention", *NAMES)) != "attention":
         model = toy_model(name)
         if tuple(model.labels) != data.classes:
             raise ValueError(f"{name} knows {', '.join(model.labels)}; {data.name} has {', '.join(data.classes)[:200]}")
-        return model.module
+        return with_origin(model.module, name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AttentionNet(len(data.classes))

@@ -147,6 +147,24 @@ def test_what_is_attended_to_is_erased() -> None:
     torch.testing.assert_close(found, x * (1 - torch.sigmoid(100 * (large - 0.3))))
 
 
+def test_what_is_erased_can_show_another_picture() -> None:
+    """T = 1 everywhere: all that is asked is the other picture; and a batch of one has no other."""
+    picture = torch.tensor([1.0, 0.25, 0.0], dtype=torch.float64).view(1, 3, 1, 1)
+    two = torch.cat([picture, 0.5 * picture])
+    tap = camwidgets.Tap("features", size=(1, 1), activation="relu", channels=2)
+    net, first = Two(), torch.tensor([[True, False]] * 2)
+    own = net(two)[:, 0].detach()
+    found = {}
+    for fill in ("grey", "picture"):
+        guided = guide(net, tap, two, first)
+        found[fill] = float(_mined(net, two, guided, omega=200.0, tau=0.25, score="logit", fill=fill))
+    assert found["grey"] == pytest.approx(0.0, abs=1e-9)
+    assert found["picture"] == pytest.approx(float(own.mean()))  # each in the other's place
+    assert float(own.mean()) > 0.1
+    alone = guide(net, tap, picture, first[:1])
+    assert float(_mined(net, picture, alone, omega=200.0, tau=0.25, score="logit", fill="picture")) < 1e-9
+
+
 def test_the_mining_loss_by_hand() -> None:
     """One place: A is 1 there, T = σ(ω(1 − τ)), and x fades to (1 − T) x; s = 4 (1 − T) x₁ for the first class."""
     picture = torch.tensor([1.0, 0.25, 0.0], dtype=torch.float64).view(1, 3, 1, 1)
@@ -388,6 +406,7 @@ def test_boxes_and_masks_say_the_same(data: Labelled) -> None:
         ({"omega": 0}, "omega must lie between"),
         ({"extra_batch": 0}, "extra_batch must lie between"),
         ({"score": "odds"}, "unknown score 'odds'; valid: probability, logit"),
+        ({"fill": "gray"}, "unknown fill 'gray'; valid: grey, picture"),
         ({"loss": "hinge"}, "unknown loss 'hinge'"),
     ],
 )
