@@ -43,6 +43,18 @@ def test_oaa_then_the_integral_model(tmp_path: Path) -> None:
     assert open_run(tmp_path / "integral").about["objective"]["settings"]["loss"] == "soft"
 
 
+def test_a_run_goes_on_with_the_net_that_it_began_with(tmp_path: Path) -> None:
+    """Two shipped nets of one build: their weights are not the same."""
+    given = ["classifier", "toyworld:n=4", "--out", tmp_path / "run", *SMALL]
+    assert run(*given, "--net", "toy-shortcut").exit_code == 0
+    for other in ("toy", "attention"):
+        again = run(*given, "--net", other, "--resume")
+        assert again.exit_code == 1
+        assert "holds another run: net." in again.output
+        assert other == "attention" or "net.origin was 'toy-shortcut' and is now 'toy'" in again.output
+    assert run(*given, "--net", "toy-shortcut", "--resume").exit_code == 0
+
+
 def test_softmax_is_trained_where_it_is_asked_for(tmp_path: Path) -> None:
     done = run("oaa", "toyworld:n=4", "--labels", "single-label", "--out", tmp_path / "oaa", *SMALL)
     assert done.exit_code == 0, done.output

@@ -22,10 +22,23 @@ def spec_of(net: nn.Module) -> dict[str, Any]:
     """{"net": class, "config": its arguments, or None where only its owner can build it, "shapes": hash}.
 
     `shapes` hashes the names and shapes of all parameters and buffers: two networks of one hash can swap weights.
+    "origin" beside them is the name of the weights that a training begins with, where `with_origin` said it.
     """
     text = "\n".join(f"{name} {tuple(tensor.shape)}" for name, tensor in net.state_dict().items())
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return {"net": type(net).__name__, "config": _config(net), "shapes": digest}
+    origin = getattr(net, "origin", None)
+    named = {"origin": origin} if isinstance(origin, str) else {}
+    return {"net": type(net).__name__, "config": _config(net), "shapes": digest, **named}
+
+
+def with_origin(net: nn.Module, name: str) -> nn.Module:
+    """The same network, which says what its weights are: networks of one build are told apart when a run goes on.
+
+    A hash of the weights could not do it: who goes on with a run has a network that was trained since it began, or a
+    fresh one, and the checkpoint's weights take the place of either.
+    """
+    net.__dict__["origin"] = name  # a plain attribute: not a parameter, not in the state
+    return net
 
 
 def _config(net: nn.Module) -> dict[str, Any] | None:

@@ -71,7 +71,8 @@ def train(
         progress: True draws a bar with the time left, a function gets (steps done, steps in all), None is silent.
         cancelled: asked before each step; True stops there. Ctrl-C does the same: nothing is lost, `resume` goes on.
         after_epoch: gets each new row of the table.
-        resume: go on with a run that lies in the folder; False refuses a folder that holds one.
+        resume: go on with a run that lies in the folder: the weights of its checkpoint take the place of the net's own,
+            whatever those are. False refuses a folder that holds one.
     Returns:
         The `Run`; `.status` is "done", or "stopped" if somebody asked for it.
     Raises:
