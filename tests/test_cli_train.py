@@ -130,6 +130,15 @@ def test_mistakes_are_one_sentence(arguments: list[str], sentence: str, tmp_path
     assert not (tmp_path / "run" / "run.json").exists()
 
 
+def test_a_refused_command_does_not_stand_in_the_way_of_the_next(tmp_path: Path) -> None:
+    refused = run("oaa", WORLD, "--out", tmp_path, "--rate", 5)
+    assert (refused.exit_code, "rate must lie in (0, 1]" in refused.output) == (1, True)
+    assert not (tmp_path / "accumulated").exists()
+    done = run("oaa", WORLD, "--out", tmp_path, "--rule", "mean", *SMALL)
+    assert done.exit_code == 0, done.output
+    assert open_accumulated(tmp_path / "accumulated").layout.rule == "mean"
+
+
 @pytest.mark.parametrize(
     "arguments", [["oaa", WORLD, "--drop-threshold", 1.2], ["gain", WORLD, "--tau", -1], ["integral", WORLD]]
 )
@@ -142,15 +151,6 @@ def test_numbers_out_of_range_are_refused_at_once(arguments: list[str]) -> None:
 def test_help_names_every_setting(name: str) -> None:
     done = run(name, "--help")
     assert done.exit_code == 0
-def test_a_refused_command_does_not_stand_in_the_way_of_the_next(tmp_path: Path) -> None:
-    refused = run("oaa", WORLD, "--out", tmp_path, "--rate", 5)
-    assert (refused.exit_code, "rate must lie in (0, 1]" in refused.output) == (1, True)
-    assert not (tmp_path / "accumulated").exists()
-    done = run("oaa", WORLD, "--out", tmp_path, "--rule", "mean", *SMALL)
-    assert done.exit_code == 0, done.output
-    assert open_accumulated(tmp_path / "accumulated").layout.rule == "mean"
-
-
     for option in ("--epochs", "--rate", "--schedule", "--precision", "--resume", "--validation", "--no-augment"):
         assert option in done.output
 
