@@ -92,6 +92,16 @@ def test_what_cannot_be_labelled_is_told() -> None:
         superpixels_of(GREY, segments=0)
 
 
+def test_labels_of_eight_bits_number_254_classes() -> None:
+    """Class 253 is label 254; 254 would be 255, which is unknown, and 255 be 0, the background."""
+    maps, present = np.zeros((254, 2, 6)), np.zeros(254, bool)
+    maps[253], present[253] = 1, True
+    assert (pseudo_labels(GREY, maps, present, superpixels=False) == 254).all()
+    for more in (255, 256, 300):
+        with pytest.raises(ValueError, match=f"254 at most; {more} are given"):
+            pseudo_labels(GREY, np.ones((more, 2, 6)), np.arange(more) == more - 1, superpixels=False)
+
+
 def test_superpixels_follow_edges() -> None:
     """A disc and a map of it in 8×8: pixel by pixel the label is a blurred blob, with superpixels it is the disc."""
     ys, xs = np.mgrid[:96, :96]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import choose
-from .labelled import UNKNOWN, Example, Labelled
+from .labelled import MOST_CLASSES, UNKNOWN, Example, Labelled
 from .quality import resized
 
 CONFLICTS = ("ignore", "largest")
@@ -58,7 +58,8 @@ def pseudo_labels(
         H×W uint8 as in `Example.mask`: 0 background, c + 1 class c, 255 ignored.
 
     Raises:
-        ValueError: sizes that do not go together, NaN, thresholds outside [0, 1], an unknown `conflict`.
+        ValueError: sizes that do not go together, NaN, thresholds outside [0, 1], an unknown `conflict`, more than 254
+            classes.
 
     Example:
         >>> picture = np.zeros((2, 4, 3), np.uint8)
@@ -72,10 +73,11 @@ def pseudo_labels(
     choose("conflict", conflict, CONFLICTS)
     pixels = checked_picture(picture)
     size = pixels.shape[:2]
-    there = np.flatnonzero(checked_present(present))
+    present = checked_present(present)
+    there = np.flatnonzero(present)
     if not len(there):
         return np.zeros(size, np.uint8)
-    large = resized(maps, size, len(np.asarray(present)))[there].clip(min=0)
+    large = resized(maps, size, len(present))[there].clip(min=0)
     tops = large.max((1, 2), keepdims=True)
     scaled = np.divide(large, tops, out=np.zeros_like(large), where=tops > 0)
     regions = regions_of(pixels, superpixels)
@@ -204,6 +206,11 @@ def checked_present(present: Sequence[bool] | np.ndarray | Tensor) -> np.ndarray
     found = np.asarray(present)
     if found.ndim != 1 or not len(found) or not np.isin(found, (0, 1)).all():
         raise ValueError(f"present says True or False for each class; got {found.dtype} of shape {found.shape}")
+    if len(found) > MOST_CLASSES:
+        raise ValueError(
+            f"masks number their classes with 8 bits, {MOST_CLASSES} at most; {len(found)} are given: leave out those "
+            "that are in no picture"
+        )
     return found.astype(bool)
 
 
