@@ -23,7 +23,7 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import Edit, Edits, Region, blame, open_bundle, save_bundle
 from camwidgets.investigate.groups import group_failures
-from camwidgets.widgets import failure_work
+from camwidgets.widgets import failure_record, failure_work
 from camwidgets.widgets.failure_case import Case
 from camwidgets.widgets.failure_work import LIVE
 from tests.nets import state
@@ -700,6 +700,52 @@ def test_a_changed_prediction_is_told(explorer: FailureExplorer, tmp_path: Path)
     again = FailureExplorer.from_bundle(file, net()).wait()
     assert again.check() == ["picture 1: the prediction is the same, its page is not"]
     again.close()
+
+
+def test_what_is_done_after_a_bundle_was_opened_does_not_accuse_it(explorer: FailureExplorer, tmp_path: Path) -> None:
+    file = busy(explorer).save_bundle(tmp_path / "a.zip")
+    again = FailureExplorer.from_bundle(file, net()).wait()
+    again.stage = next(iter(again.classifier.stages))
+    again.edit(Edit("paint", Region.box(0, 0, 16, 16), {"colour": BLUE})).wait()
+    assert again.check() == []
+    again.close()
+    log = json.loads(json.dumps(open_bundle(file).config["log"]))
+    log["cases"][-1]["edits"]["edits"] = [{"kind": "inpaint", "region": None, "options": {}}]
+    whole = open_bundle(file)
+    save_bundle(file, config={**whole.config, "log": log}, maps=whole.maps, pages=whole.pages)
+    again = FailureExplorer.from_bundle(file, net()).wait()
+    assert again.check() == ["picture 1: inpaint needs a region of the picture"]
+    again.close()
+
+
+def test_a_bundle_is_of_one_moment(
+    explorer: FailureExplorer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = failure_record.case_page
+
+    def meanwhile(case: Case, stage: str) -> str:
+        monkeypatch.setattr(failure_record, "case_page", drawn)
+        explorer.edit(Edit("paint", Region.box(0, 0, 16, 16), {"colour": BLUE}))
+        explorer.stage = next(iter(explorer.classifier.stages))
+        return drawn(case, stage)
+
+    busy(explorer)
+    monkeypatch.setattr(failure_record, "case_page", meanwhile)
+    again = FailureExplorer.from_bundle(explorer.save_bundle(tmp_path / "a.zip"), net()).wait()
+    assert len(case(explorer).edits.log) == len(case(again).edits.log) + 1
+    assert again.check() == []
+    again.close()
+
+
+def test_every_case_of_a_bundle_has_its_maps(tmp_path: Path) -> None:
+    made = FailureExplorer(net(), [(flat(RED, YELLOW), "red")] * (LIVE + 1)).wait()
+    for number in range(LIVE + 1):
+        opened(made, number).edit(Edit("paint", SPOT, {"colour": RED})).wait()
+    maps = open_bundle(made.save_bundle(tmp_path / "a.zip")).maps
+    counts = {number: sum(name.startswith(f"{number} ") for name in maps) for number in range(LIVE + 1)}
+    assert len(set(counts.values())) == 1
+    assert counts[0] > 1  # more than the input
+    made.close()
 
 
 def test_hostile_bundles(explorer: FailureExplorer, tmp_path: Path) -> None:

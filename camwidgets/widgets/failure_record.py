@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from ..decomposition.tree import Decomposition
 from ..images import ImageSource
 from ..investigate.bundle import Bundle, open_bundle, save_bundle
 from ..investigate.failures import Decided, FailureTable
-from .failure_case import small
+from .failure_case import Case, small
 from .failure_page import case_page
 from .failure_work import MOST_CASES, FailureWork, case_log
+from .subject import sentence
 
 FORMAT = 1
 KIND = "failure-explorer"
@@ -52,22 +53,19 @@ class FailureRecord(FailureWork):
         Raises:
             ValueError: no failure was opened yet.
         """
-        log = self.log
-        if not log["cases"]:
-            raise ValueError("nothing was looked at yet: choose a failure first, then save what was found")
-        cases = [self._case_of(one["number"]) for one in log["cases"][-MOST_BUNDLED:]]
+        log, cases = self._snapshot()
         pictures: dict[str, ImageSource] = {}
         maps: dict[str, np.ndarray] = {}
         trees: dict[str, Decomposition] = {}
         pages: dict[str, str] = {}
         results: dict[str, list[float]] = {}
         for case in cases:
-            n, edits = case.decided.number, case.edits.copy()
+            n, edits = case.decided.number, case.edits
             pictures |= {f"{n} original": edits.original, f"{n} now": edits.picture}
             maps[f"{n} input"] = edits.input(0).cpu().numpy()
+            pages[str(n)] = case_page(case, log["stage"])  # finds blame and trees where they are not known yet
             for stage, blamed in (case.blames or {}).items():
                 maps |= {f"{n} {stage} {one.channel}": one.evidence for one in blamed[:3]}
-            pages[str(n)] = case_page(case, self.stage)
             if case.diff is not None:
                 trees |= {f"{n} own": case.diff.before, f"{n} taken": case.diff.after}
             results[str(n)] = edits.effect().logits.tolist()
@@ -75,22 +73,38 @@ class FailureRecord(FailureWork):
         config = {"kind": KIND, "format": FORMAT, "log": log, "results": results, "table": self._rows()}
         return save_bundle(path, config=config, pictures=pictures, maps=maps, trees=trees, pages=pages)
 
+    def _snapshot(self) -> tuple[dict[str, Any], list[Case]]:
+        """The log and its last cases as they are at one moment: what is done later is done to others."""
+        with self._lock:
+            log = self.log
+            live = {number: replace(case, edits=case.edits.copy()) for number, case in self._live.items()}
+        if not log["cases"]:
+            raise ValueError("nothing was looked at yet: choose a failure first, then save what was found")
+        some = log["cases"][-MOST_BUNDLED:]
+        return log, [live.get(one["number"]) or self._again_from(one["number"], one) for one in some]
+
     def check(self) -> list[str]:
         """What does not come out as the bundle says that this explorer was opened from; [] = everything does.
 
-        Every prediction is made again and compared, and every page is drawn again: its text must be the same, to the
-        last bit (another machine's arithmetic may differ in the last digits of a thumbnail; the words say which).
+        What the bundle's log says is done again, whatever was done in this explorer since. Every prediction is compared,
+        and every page is drawn again: its text must be the same, to the last bit (another machine's arithmetic may
+        differ in the last digits of a thumbnail; the words say which).
         """
         bundle = self._bundle
         if bundle is None:
             raise ValueError("this explorer was not opened from a bundle: there is nothing to check it against")
-        found = []
+        found, log = [], bundle.config["log"]
+        cases = {str(one["number"]): one for one in log["cases"]}
         for number, logits in bundle.config["results"].items():
-            case = self._case_of(int(number))
-            now = case.edits.copy().effect().logits
+            try:
+                case = self._again_from(int(number), cases[number])
+            except ValueError as error:
+                found.append(f"picture {number}: {sentence(error)}")
+                continue
+            now = case.edits.effect().logits
             if not torch.allclose(now, torch.tensor(logits), rtol=CLOSE, atol=CLOSE):
                 found.append(f"picture {number}: the prediction differs")
-            elif case_page(case, self.stage) != bundle.pages.get(number):
+            elif case_page(case, str(log.get("stage", ""))) != bundle.pages.get(number):
                 found.append(f"picture {number}: the prediction is the same, its page is not")
         return found
 

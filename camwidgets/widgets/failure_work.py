@@ -103,14 +103,15 @@ class FailureWork(FailureChannel):
 
     def _case_of(self, number: int) -> Case:
         """The case of a picture: as it was left, or new."""
-        if number in self._live:
-            return self._live[number]
+        return self._live[number] if number in self._live else self._again_from(number, self._kept.get(number))
+
+    def _again_from(self, number: int, log: dict[str, Any] | None) -> Case:
+        """The case of a picture, with what its log says done to it."""
         decided = self._decided(number)
         x = self._input(decided)
         case = case_of(self.classifier, decided, x, self._item(number), self._names)
-        kept = self._kept.get(number)
-        if kept is not None:
-            case.edits = Edits.replay(self.classifier, x, kept["edits"])
+        if log is not None:
+            case.edits = Edits.replay(self.classifier, x, log["edits"])
         return case
 
     def _decided(self, number: int) -> Decided:
