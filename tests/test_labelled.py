@@ -16,6 +16,8 @@ from camwidgets.datasets.items import Size
 from camwidgets.datasets.sources import MaskSource, PictureFile
 from camwidgets.datasets.textures import TextureWorld
 from camwidgets.datasets.toyworld import CLASSES, ToyWorld
+from camwidgets.learning.classification import ClassifierObjective
+from camwidgets.learning.gain import GainObjective
 from camwidgets.learning.labelled import open_labelled
 
 WORLD = ToyWorld(seed=3, n=6, objects=(2, 3))
@@ -106,6 +108,10 @@ def test_single_and_multi_label_are_told_apart() -> None:
         single.need_multi_label()
     with pytest.raises(ValueError, match="may hold none or several classes in one picture, but exactly one is needed"):
         several.need_single_label()
+    alone = open_labelled(ToyWorld(n=5, classes=("duck",)))
+    for check in (ClassifierObjective().check, GainObjective("relu").check):  # its loss would be 0 from the start
+        with pytest.raises(ValueError, match="holds its one class, duck: there is nothing to be told apart"):
+            check(alone)
 
 
 class Drawn(MaskSource):

@@ -188,11 +188,16 @@ class Labelled(Sequence[Example]):
             )
 
     def need_single_label(self) -> None:
-        """Raise `ValueError` if an example may hold none or several classes."""
+        """Raise `ValueError` if an example may hold none or several classes, or there is one class alone."""
         if self.multi_label:
             raise ValueError(
                 f"{self.name} may hold none or several classes in one picture, but exactly one is needed; give a "
                 "single-label set (ToyWorld(objects=1), class folders) or choose a multi-label loss"
+            )
+        if len(self.classes) < 2:
+            raise ValueError(
+                f"every picture of {self.name} holds its one class, {self.classes[0]}: there is nothing to be told "
+                "apart; give a set of two classes or more, or pictures without the class and a multi-label loss"
             )
 
     def need_masks(self) -> None:
