@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -206,6 +207,18 @@ def test_an_archive_that_unpacks_to_more_than_is_read_is_refused(
     with pytest.raises(ValueError, match="take more than"):
         read_arrays(tmp_path / "a.npz")
     assert read_arrays(tmp_path / "a.npz", ("b",))["b"].shape == (600,)
+
+
+@pytest.mark.parametrize(("twin", "said"), [("ids", "no array"), ("ids.npy", "there twice"), ("x/ids", "no array")])
+def test_a_member_that_is_not_the_one_checked_is_refused(tmp_path: Path, twin: str, said: str) -> None:
+    """By "ids" numpy reads the member of that very name, whatever "ids.npy" was found to take."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(twin, bytes(10**6))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of a name that is there twice
+            file.writestr("ids.npy", header_of((1,), "<U1") + "a".encode("utf-32-le"))
+    with pytest.raises(ValueError, match=said):
+        read_arrays(tmp_path / "a.npz", ("ids",))
 
 
 def test_maps_of_another_run_are_refused(folder: Path) -> None:

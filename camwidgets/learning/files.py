@@ -90,21 +90,37 @@ def read_arrays(path: Path, names: tuple[str, ...] | None = None) -> dict[str, N
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            members = _members(archive)
             wanted = [name for name in members if names is None or name in names]
             room = MOST_ARRAYS
             for name in wanted:
                 room -= _checked_size(archive, members[name])
                 if room < 0:
                     raise ValueError(f"its arrays take more than {MOST_ARRAYS >> 20} MiB")
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in wanted}
+            return {name: _array(archive, members[name]) for name in wanted}
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {str(path)!r}") from None
     except (
         ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError,
     ) as error:  # fmt: skip
         raise ValueError(f"{str(path)!r} is no readable file of arrays: {error}") from error
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The arrays by their names. What is checked must be what is read: no name may mean two members."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name == info.filename or name in found:
+            raise ValueError(f"its member {info.filename!r} is {'there twice' if name in found else 'no array'}")
+        found[name] = info
+    return found
+
+
+def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> NDArray[Any]:
+    with archive.open(info) as member:
+        found: NDArray[Any] = np.lib.format.read_array(member, allow_pickle=False)
+    return found
 
 
 def _checked_size(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> int:
