@@ -613,8 +613,9 @@ def test_logs_that_do_not_fit(explorer: FailureExplorer) -> None:
         ({"kind": "x"}, "no log"), ({"format": 99}, "format 99"), ({"cases": [1]}, "cannot be read"),
         ({"cases": [{**log["cases"][0], "label": 99}]}, "a class that"), ({"cases": [{}] * 101}, "at most 100"),
         ({"chosen": "1"}, "no number"),
-        ({"cases": [{k: v for k, v in log["cases"][0].items() if k != "id"}, log["cases"][1]]}, "picture 1.*id"),
-        ({"cases": [{**log["cases"][0], "edits": {}}, log["cases"][1]]}, "picture 1.*no log of Edits"),
+        ({"cases": [{k: v for k, v in log["cases"][0].items() if k != "id"}, log["cases"][1]]}, "picture 1.*'id'"),
+        ({"cases": [{**log["cases"][0], "own": float("nan")}, log["cases"][1]]}, "picture 1.*no probabilities"),
+        ({"cases": [{**log["cases"][0], "edits": {}}, log["cases"][1]]}, "picture 1.*'edits'"),
     ]  # fmt: skip
     for change, words in bad:
         with pytest.raises(ValueError, match=words):
@@ -699,6 +700,37 @@ def test_a_changed_prediction_is_told(explorer: FailureExplorer, tmp_path: Path)
     )
     again = FailureExplorer.from_bundle(file, net()).wait()
     assert again.check() == ["picture 1: the prediction is the same, its page is not"]
+    again.close()
+
+
+def test_a_reopened_bundle_states_the_same_numbers(tmp_path: Path) -> None:
+    made = FailureExplorer(net(), DATA, limit=4).wait()
+    opened(made, 1)
+    opened(made, 0).edit(Edit("paint", SPOT, {"colour": BLUE})).wait()  # one that is classified rightly
+    opened(made, 5).edit(Edit("paint", SPOT, {"colour": RED})).wait()  # one beyond the limit
+    again = FailureExplorer.from_bundle(made.save_bundle(tmp_path / "a.zip"), net()).wait()
+    assert again.error is None
+    assert (again._table, again._case) == (made._table, made._case)
+    assert again.check() == []
+    made.close()
+    again.close()
+
+
+def test_a_bundle_that_was_saved_before_there_was_a_table(tmp_path: Path) -> None:
+    data = Waits(DATA, at=3)
+    data.then = lambda: None  # nothing but the wait
+    made = FailureExplorer(net(), data, limit=4)
+    opening = made.choose(1)._workers["case"]
+    assert opening.wait(60)
+    assert made.table is None
+    file = made.save_bundle(tmp_path / "a.zip")
+    data.ready.set()
+    made.wait().close()
+    again = FailureExplorer.from_bundle(file, net()).wait()
+    assert again.error is None
+    assert again.table is None
+    assert (again._case["state"], again._case["id"]) == ("done", "1")
+    assert again.check() == []
     again.close()
 
 

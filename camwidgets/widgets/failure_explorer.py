@@ -199,7 +199,8 @@ class FailureExplorer(FailureRecord):
         network, table, bundle = opened_table(path, network)
         explorer = cls(network)
         explorer._bundle = bundle
-        explorer._set_table(table)
+        if table is not None:
+            explorer._set_table(table)
         explorer._begin_with(bundle.config["log"])
         return explorer
 

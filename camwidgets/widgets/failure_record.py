@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+import math
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ FORMAT = 1
 KIND = "failure-explorer"
 MOST_BUNDLED = 12  # cases with pictures, maps and trees; of more, the log alone
 MOST_SMALL = 120  # thumbnails of other failures
-MOST_ROWS = 20_000  # decisions; of larger tables the failures alone
+ROW = tuple(one.name for one in fields(Decided))
 CLOSE = 1e-3  # logits that differ by less are the same prediction on another machine
 
 
@@ -86,8 +87,8 @@ class FailureRecord(FailureWork):
     def check(self) -> list[str]:
         """What does not come out as the bundle says that this explorer was opened from; [] = everything does.
 
-        What the bundle's log says is done again, whatever was done in this explorer since. Every prediction is compared,
-        and every page is drawn again: its text must be the same, to the last bit (another machine's arithmetic may
+        What the bundle's log says is done again, whatever was done here since. Every prediction is compared, and every
+        page is drawn again: its text must be the same, to the last bit (another machine's arithmetic may
         differ in the last digits of a thumbnail; the words say which).
         """
         bundle = self._bundle
@@ -114,8 +115,8 @@ class FailureRecord(FailureWork):
         table = self._made
         if table is None:
             return {"decided": [], "made_by": {}, "broken": {}}
-        rows = table.decided if len(table.decided) <= MOST_ROWS else table.failures[:MOST_ROWS]
-        return {"decided": [list(asdict(d).values()) for d in rows], "made_by": table.made_by, "broken": table.broken}
+        rows = [[d.number, d.id, d.label, d.predicted, d.confidence, d.own] for d in table.decided]
+        return {"decided": rows, "made_by": table.made_by, "broken": table.broken}
 
     def _thumbs_for(self, known: set[str]) -> dict[str, ImageSource]:
         found: dict[str, ImageSource] = {}
@@ -128,6 +129,13 @@ class FailureRecord(FailureWork):
         return found
 
     # ------------------------------------------------------------------ out of it
+
+    def _decided(self, number: int) -> Decided:
+        """A picture of the bundle's log may be beside the table, or looked at before there was one."""
+        for one in self._bundle.config["log"]["cases"] if self._bundle is not None else ():
+            if one["number"] == number:
+                return _decided([one[name] for name in ROW], len(self.classifier.labels))
+        return super()._decided(number)
 
     def _input(self, decided: Decided) -> ImageSource:
         given = self._of_bundle(self._bundle and self._bundle.maps, f"{decided.number} input")
@@ -172,21 +180,20 @@ def checked_log(log: Any, classifier: Classifier) -> dict[str, Any]:
     if len(log["cases"]) > MOST_CASES:
         raise ValueError(f"the log holds {len(log['cases'])} pictures; at most {MOST_CASES} are read")
     for i, one in enumerate(log["cases"], 1):
-        numbers: list[Any] = [one.get(n) for n in ("number", "label", "predicted")] if isinstance(one, dict) else [None]
-        if not all(type(n) is int and n >= 0 for n in numbers) or not isinstance(one.get("id"), str):
-            raise ValueError(f"picture {i} of the log cannot be read: it needs number, id, label and predicted")
-        if not isinstance(one.get("edits"), dict) or not isinstance(one["edits"].get("edits"), list):
-            raise ValueError(f"picture {i} of the log cannot be read: its edits are no log of Edits")
-        if max(numbers[1:]) >= len(classifier.labels):
-            raise ValueError(f"picture {i} of the log has a class that {classifier.name} has not")
+        try:
+            _decided([one[name] for name in ROW], len(classifier.labels))
+            if not isinstance(one["edits"]["edits"], list):
+                raise ValueError("its edits are no log of Edits")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"picture {i} of the log cannot be read: {error}") from error
     chosen = log.get("chosen")
     if chosen is not None and type(chosen) is not int:
         raise ValueError("the log's chosen picture is no number")
     return log
 
 
-def opened_table(path: str | Path, classifier: Classifier | None) -> tuple[Classifier, FailureTable, Bundle]:
-    """The network, the table and the rest of a bundle that a FailureExplorer wrote; nothing in it is run."""
+def opened_table(path: str | Path, classifier: Classifier | None) -> tuple[Classifier, FailureTable | None, Bundle]:
+    """The network, the table (if there was one) and the rest of a FailureExplorer's bundle; nothing in it is run."""
     bundle = open_bundle(path)
     config = bundle.config
     log, rows = config.get("log"), config.get("table")
@@ -212,14 +219,19 @@ def opened_table(path: str | Path, classifier: Classifier | None) -> tuple[Class
         made_by = dict(rows["made_by"])
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"the table of {str(path)!r} cannot be read: {error}") from error
-    return classifier, FailureTable(list(classifier.labels), decided, broken, made_by), bundle
+    table = FailureTable(list(classifier.labels), decided, broken, made_by) if decided else None
+    return classifier, table, bundle
 
 
 def _decided(row: Any, classes: int) -> Decided:
     number, name, label, predicted, confidence, own = row
-    if not all(type(n) is int and n >= 0 for n in (number, label, predicted)) or max(label, predicted) >= classes:
+    if not all(type(n) is int and n >= 0 for n in (number, label, predicted)) or not isinstance(name, str):
         raise ValueError(f"{str(row)[:80]} is no decision")
-    return Decided(number, str(name), label, predicted, float(confidence), float(own))
+    if max(label, predicted) >= classes:
+        raise ValueError(f"{str(row)[:80]} has a class that the network has not")
+    if not all(type(p) is float and math.isfinite(p) for p in (confidence, own)):
+        raise ValueError(f"{str(row)[:80]} has no probabilities")
+    return Decided(number, name, label, predicted, confidence, own)
 
 
 def _logits(values: Any, classes: int) -> bool:

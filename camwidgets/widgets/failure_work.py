@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import traitlets as t
@@ -262,5 +262,4 @@ def _changed_pixels(edits: Edits) -> bytes:
 
 def case_log(case: Case) -> dict[str, Any]:
     """A case as plain values, for the log."""
-    d = case.decided
-    return {"number": d.number, "id": d.id, "label": d.label, "predicted": d.predicted, "edits": case.edits.to_json()}
+    return {**asdict(case.decided), "edits": case.edits.to_json()}
