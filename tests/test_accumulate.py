@@ -367,6 +367,14 @@ def test_damaged_and_hostile_folders(tmp_path: Path, sentence: str) -> None:
         open_accumulated(kept.folder)
 
 
+def test_what_killed_writers_left_is_swept_away(tmp_path: Path) -> None:
+    made(tmp_path).close()
+    (tmp_path / "kept" / ".accumulator.json.77.part").write_bytes(b"{")
+    (tmp_path / "kept" / ".mine.part").write_bytes(b"not ours")
+    made(tmp_path).close()
+    assert [one.name for one in (tmp_path / "kept").glob(".*.part")] == [".mine.part"]
+
+
 def test_a_link_in_the_folder_is_not_followed(tmp_path: Path) -> None:
     made(tmp_path).close()
     precious = tmp_path / "precious"

@@ -374,6 +374,15 @@ def test_another_run_is_not_overwritten(tmp_path: Path, data: Labelled) -> None:
     assert same(net, open_run(tmp_path).net(module=Tiny()).state_dict())
 
 
+def test_what_a_killed_training_left_half_written_is_swept_away(tmp_path: Path, data: Labelled) -> None:
+    left = [tmp_path / ".last.pt.9.part", *(tmp_path / one / ".epoch_001.npz.9.part" for one in ("weights", "watch"))]
+    for one in left:
+        one.parent.mkdir(exist_ok=True)
+        one.write_bytes(b"half")
+    train(Tiny(), data, Plain(), tmp_path, **arguments(epochs=1))
+    assert not list(tmp_path.rglob(".*.part"))
+
+
 def test_two_trainings_in_one_folder_are_refused(tmp_path: Path, data: Labelled) -> None:
     def second(done: int, total: int) -> None:
         with pytest.raises(ValueError, match="another training is writing"):

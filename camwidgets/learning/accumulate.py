@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .accumulated import BLOCK, Key, Maps, read_state, state_folder, states, write_state
 from .disk import HOLDER, allocate, locked, room
+from .files import sweep
 from .layout import Layout
 
 KEEP = 2  # states: a kill may come between a flush and the checkpoint that speaks of it
@@ -82,6 +83,7 @@ class AttentionAccumulator(Maps):
             with room(self.folder):
                 self.layout.write(self.folder)
         self._working.unlink(missing_ok=True)
+        sweep(self.folder)
         for left in self.folder.glob(".state_*.part"):
             shutil.rmtree(left, ignore_errors=True)
         self._load(max(states(self.folder), default=0))

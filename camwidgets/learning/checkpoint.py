@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from .disk import locked
-from .files import replaced, write_arrays, write_json, write_table
+from .files import replaced, sweep, write_arrays, write_json, write_table
 from .run import SCHEMA
 
 LAST = "last.pt"
@@ -49,6 +49,8 @@ class RunFolder:
             raise ValueError(
                 f"another training is writing to {str(self.folder)!r}: wait until it is over, or name another folder"
             ) from error
+        for part in (self.folder, self.folder / "weights", self.folder / "watch"):
+            sweep(part)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,14 @@ from numpy.typing import NDArray
 MOST_TEXT = 16 << 20  # bytes of a JSON or CSV file that is read
 MOST_ARRAYS = 512 << 20  # bytes of a file of arrays, unpacked
 KINDS = "biufU"  # what an array may hold: truth values, numbers, text
+_BESIDE = re.compile(r"\..+\.\d+\.part")
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed left beside their files; to be called by who alone writes in the folder."""
+    for left in folder.glob(".*.part"):
+        if _BESIDE.fullmatch(left.name) and left.is_file():
+            left.unlink(missing_ok=True)
 
 
 @contextmanager
