@@ -75,6 +75,13 @@ def test_weights_by_hand() -> None:
     assert all(w.size == 0 for _, _, w in others)
 
 
+def test_weights_of_colours_that_differ_in_two_channels() -> None:
+    """Three pixels in a row: 1 in one channel apart, then 3 and 4 in two; ‖·‖² = 1 and 25, σ² = 13."""
+    colours = np.array([[[0.0, 0, 0], [1.0, 0, 0], [4.0, 4, 0]]])
+    (_, _, weight), *_ = neighbour_weights(np.arange(3).reshape(1, 3), colours)
+    np.testing.assert_allclose(weight, [[np.exp(-1 / 26), np.exp(-25 / 26)]])
+
+
 def test_specks_on_an_object_become_its_box() -> None:
     """A disc of another colour under 12 specks: the plain box holds one speck, the spread one the disc."""
     ys, xs = np.mgrid[:64, :64]

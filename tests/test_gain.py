@@ -27,7 +27,8 @@ from camwidgets.learning.guidance import (
     tap_of,
     trainable_map,
 )
-from camwidgets.learning.labelled import Labelled, open_labelled
+from camwidgets.learning.labelled import Example, Labelled, open_labelled
+from camwidgets.learning.objective import Batch, View
 from camwidgets.learning.training import train
 
 from .nets import Small
@@ -395,6 +396,36 @@ def test_boxes_and_masks_say_the_same(data: Labelled) -> None:
     for objective in (by_box, by_mask, by_array):
         objective.check(data)
     assert by_box.settings() == by_mask.settings() == by_array.settings()
+
+
+def test_extra_pictures_move_and_their_masks_with_them(data: Labelled) -> None:
+    """Pictures that are their own masks, drawn beside a batch that is augmented: mirrored ones and shifted ones."""
+    one = next(one for one in data if one.present[0])
+    corner = torch.zeros(96, 96, dtype=torch.uint8)
+    corner[24:48, 12:30] = 1
+    objective = GainObjective("relu", extra={one.id: corner})
+    objective.check(data)
+    white = (corner[None] * 255).expand(3, -1, -1)
+    objective._extra = [Example(one.id, white, one.present, corner)]
+    found = {}
+    for seed in range(8):
+        for augmented in (True, False):
+            still = View(torch.zeros(2, dtype=torch.bool), (0, 0), (96, 96))
+            x, generator = torch.zeros(2, 3, 96, 96), torch.Generator().manual_seed(seed)
+            given = Batch(
+                ("a", "b"), x, torch.ones(2, 4).bool(), None, 1, 1, generator, still, augmented
+            )
+            shown, present, masks = objective._joined(given)
+            assert masks is not None
+            assert masks[:2].eq(255).all()
+            assert torch.equal(present[2], one.present)
+            assert torch.equal(shown[2, 0] > 0, masks[2] == 1)  # 0 is the middle grey, relit or not
+            assert (masks[2] == 1).sum() == 24 * 18
+            found[seed, augmented] = tuple((masks[2] == 1).nonzero()[0].tolist())
+    assert {found[seed, False] for seed in range(8)} == {(24, 12)}
+    moved_to = {found[seed, True] for seed in range(8)}
+    assert len({y for y, _ in moved_to}) > 2  # shifted
+    assert {x < 48 for _, x in moved_to} == {True, False}  # mirrored, some of them
 
 
 @pytest.mark.parametrize(

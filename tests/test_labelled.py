@@ -136,6 +136,19 @@ def pictures(tmp_path: Path) -> list[Path]:
     return paths
 
 
+def test_other_labels_of_the_same_pictures_have_another_key(pictures: list[Path]) -> None:
+    def labelled(*labels: str) -> Items:
+        both = zip(pictures, labels, strict=True)
+        return Items("mine", [Item(path.name, label, (), None, PictureFile(path)) for path, label in both])
+
+    one, other, again = (
+        open_labelled(labelled(*some, "dog"), classes=["cat", "dog"])
+        for some in (("cat", "dog"), ("dog", "cat"), ("cat", "dog"))
+    )
+    assert one.ids == other.ids
+    assert one.key == again.key != other.key
+
+
 def test_items_that_share_a_picture_are_one_example(pictures: list[Path]) -> None:
     a, b, c = (PictureFile(path) for path in pictures)
     items = Items(

@@ -178,6 +178,35 @@ def test_oaa_with_drop_looks_elsewhere(kept: AttentionAccumulator, where: str) -
         assert second == [[1, 1], [0.5, 0.25]]
 
 
+@pytest.mark.parametrize("where", ["picture", "features"])
+def test_what_is_dropped_moves_with_the_picture(kept: AttentionAccumulator, where: str) -> None:
+    """The map of one corner: in a mirrored and shifted batch the blank lies where the corner is shown."""
+    corner = torch.zeros(2, 3, 2, 2)
+    corner[:, :, 0, 0] = 1
+    objective = OAAObjective(kept, AttentionDrop(threshold=0.5, rate=1.0, where=where))
+    assert objective.drop is not None
+    objective.drop.remember(["a", "b"], corner)
+    seen: dict[str, Tensor] = {}
+
+    class Seen(Pooled):
+        def scores(self, x: Tensor, keep: Tensor | None = None) -> Tensor:
+            seen["picture"], seen["features"] = x, torch.ones(()) if keep is None else keep
+            return super().scores(x, keep)
+
+    view = View(torch.tensor([True, False]), (2, 0), (4, 4))  # what is shown begins two rows further down
+    objective.losses(Seen(), batch(torch.ones(2, 3, 4, 4), [[1, 0, 0]] * 2, view=view))
+    assert seen[where].eq(1).all()  # the corner has left the picture
+    objective.drop.remember(["a", "b"], corner)
+    view = View(torch.tensor([True, False]), (-2, 0), (4, 4))  # and now two rows further up
+    objective.losses(Seen(), batch(torch.ones(2, 3, 4, 4), [[1, 0, 0]] * 2, step=2, view=view))
+    blank = seen[where][:, 0] == 0
+    assert blank.any((1, 2)).all()
+    half = blank.shape[-1] // 2
+    assert not blank[0, :, :half].any()
+    assert not blank[1, :, half:].any()
+    assert blank[:, half:].any((1, 2)).all()  # below the middle, where the corner is shown
+
+
 def test_begins_later_if_asked(kept: AttentionAccumulator) -> None:
     objective = OAAObjective(kept, AttentionDrop(), begin=2)
     x = torch.rand(2, 3, 4, 4)

@@ -138,6 +138,25 @@ def test_ctrl_c_waits_for_the_step(tmp_path: Path, data: Labelled, unbroken: Any
     as_unbroken(train(net, data, objective, tmp_path, **arguments()), net, objective, unbroken)
 
 
+def test_chance_in_a_measurement_is_the_same_after_a_pause(tmp_path: Path, data: Labelled) -> None:
+    """What a measurement draws at the end of an epoch depends on the epoch, not on what was drawn before it."""
+
+    def measure(net: nn.Module, epoch: int, objective: Any) -> dict[str, float]:
+        return {"drawn": float(torch.rand(()))}
+
+    def fail(net: nn.Module, epoch: int, objective: Any) -> dict[str, float]:
+        if epoch == 2:
+            raise ZeroDivisionError
+        return measure(net, epoch, objective)
+
+    whole = train(Tiny(7), data, Plain(), tmp_path / "a", **arguments(measure=measure)).metrics()["drawn"]
+    with pytest.raises(ZeroDivisionError):
+        train(Tiny(7), data, Plain(), tmp_path / "b", **arguments(measure=fail))
+    run = train(Tiny(), data, Plain(), tmp_path / "b", **arguments(measure=measure))
+    assert run.metrics()["drawn"].tolist() == whole.tolist()
+    assert len(set(whole)) == 3
+
+
 def test_a_torn_step_is_taken_back(tmp_path: Path, data: Labelled, unbroken: Any) -> None:
     """A KeyboardInterrupt out of the very step (as a second Ctrl-C is): back to the last checkpoint."""
 
