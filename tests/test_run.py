@@ -227,6 +227,29 @@ def test_maps_of_another_run_are_refused(folder: Path) -> None:
         open_run(folder).maps(1, "a")
 
 
+def test_maps_without_a_pixel_are_damage_of_one_epoch(folder: Path) -> None:
+    write_arrays(folder / "watch" / "epoch_001.npz", {"current": np.zeros((2, 3, 0, 0), np.float16)})
+    with pytest.raises(ValueError, match=r"epoch_001\.npz' is damaged: 'current' is float16 of shape \(2, 3, 0, 0\)"):
+        open_run(folder).maps(1, "a")
+    assert open_run(folder).maps(2, "a") is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"pictures": np.ones((2, 96, 96, 3), bool)}, "'pictures' is missing or not of shape .* and type uint8"),
+        ({"masks": np.ones((2, 96, 96), np.uint16)}, "'masks' is missing or not of shape .* and type uint8"),
+        ({"present": np.full((2, 3), 2, np.uint8)}, "'present' is missing or not of shape .* and type bool"),
+        ({"ids": np.array(["a", "a"])}, "an id is there twice"),
+    ],
+)
+def test_watched_pictures_of_another_kind_are_refused(folder: Path, change: Any, said: str) -> None:
+    path = folder / "watch" / "pictures.npz"
+    write_arrays(path, {**read_arrays(path), **change})
+    with pytest.raises(ValueError, match=said):
+        open_run(folder)
+
+
 def test_a_damaged_table_is_refused(folder: Path) -> None:
     (folder / "metrics.csv").write_text("what,ever\n1,2\n")
     with pytest.raises(ValueError, match="is damaged"):

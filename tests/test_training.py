@@ -393,6 +393,37 @@ def test_another_run_is_not_overwritten(tmp_path: Path, data: Labelled) -> None:
     assert same(net, open_run(tmp_path).net(module=Tiny()).state_dict())
 
 
+@pytest.mark.parametrize(
+    ("part", "content", "said"),
+    [
+        ("rows", None, "'rows' is missing or no list"),
+        ("epoch", "two", "'epoch' is missing or no int"),
+        ("net", {"conv.weight": torch.zeros(1)}, "has weights of another network"),
+        ("optimiser", {"state": {}}, r"is damaged or of another training \(KeyError: 'param_groups'\)"),
+        ("objective", {}, r"is damaged or of another training \(KeyError: 'seen'\)"),
+    ],
+)
+def test_a_damaged_checkpoint_is_said_and_the_net_is_as_it_was(
+    part: str, content: Any, said: str, tmp_path: Path, data: Labelled
+) -> None:
+    train(Tiny(7), data, Plain(), tmp_path, **arguments(epochs=1))
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    state = {name: one for name, one in state.items() if name != part}
+    torch.save(state if content is None else {**state, part: content}, tmp_path / "last.pt")
+    net = Tiny(3)
+    with pytest.raises(ValueError, match=said):
+        train(net, data, Plain(), tmp_path, **arguments(epochs=1))
+    assert same(net, Tiny(3).state_dict())
+
+
+def test_which_parameters_are_trained_belongs_to_the_run(tmp_path: Path, data: Labelled) -> None:
+    net = Tiny(7)
+    net.conv1.requires_grad_(False)
+    train(net, data, Plain(), tmp_path, **arguments(epochs=1))
+    with pytest.raises(ValueError, match=r"net\.trained was '4 of 6 parameters \([0-9a-f]{8}\)' and is now 'all'"):
+        train(Tiny(7), data, Plain(), tmp_path, **arguments(epochs=1))
+
+
 def test_what_a_killed_training_left_half_written_is_swept_away(tmp_path: Path, data: Labelled) -> None:
     left = [tmp_path / ".last.pt.9.part", *(tmp_path / one / ".epoch_001.npz.9.part" for one in ("weights", "watch"))]
     for one in left:

@@ -20,6 +20,10 @@ from .files import replaced, sweep, write_arrays, write_json, write_table
 from .run import SCHEMA
 
 LAST = "last.pt"
+PARTS = {
+    "epoch": int, "step": int, "seconds": float, "sums": dict, "rows": list, "net": dict, "optimiser": dict,
+    "objective": dict,
+}  # fmt: skip
 FREE = ("workers", "device", "patience", "watch")  # settings that may change when a run is resumed
 
 
@@ -68,7 +72,8 @@ class RunFolder:
         """The checkpoint, if there is one and it is of this run; nothing in it is run.
 
         Raises:
-            ValueError: it cannot be read, or it is of another net, data set, objective or of other settings.
+            ValueError: it cannot be read, or lacks something; or it is of another net, data set, objective or of other
+                settings.
         """
         path = self.folder / LAST
         if not path.is_file():
@@ -88,6 +93,9 @@ class RunFolder:
                 f"{str(self.folder)!r} holds another run: {'; '.join(differing[:4])}. Name another folder, or train "
                 f"as that run was"
             )
+        for name, kind in PARTS.items():
+            if not isinstance(state.get(name), kind):
+                raise ValueError(f"{str(path)!r} is damaged: {name!r} is missing or no {kind.__name__}")
         return state
 
     # -------------------------------------------------------------------------------------- what people look at

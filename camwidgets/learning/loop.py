@@ -232,15 +232,24 @@ class Loop:
             )  # fmt: skip
 
     def resume(self) -> bool:
-        """Go back to the checkpoint, if there is one."""
+        """Go back to the checkpoint, if there is one. ValueError, and the net as it was, if it does not fit."""
         state = self.folder.load()
         if state is None:
             return False
+        try:
+            if _shapes(state["net"]) != _shapes(self.net.state_dict()):
+                raise ValueError(f"the checkpoint in {str(self.folder.folder)!r} has weights of another network")
+            self.objective.load_state_dict(state["objective"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.net.load_state_dict(state["net"])  # last: if another refuses, the net is as it was
+        except (RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
+            first = str(error).strip().split("\n")[0]
+            raise ValueError(
+                f"the checkpoint in {str(self.folder.folder)!r} is damaged or of another training "
+                f"({type(error).__name__}: {first}); name another folder"
+            ) from error
         self.epoch, self.step, self.seconds = state["epoch"], state["step"], state["seconds"]
         self.sums, self.rows = state["sums"], state["rows"]
-        self.objective.load_state_dict(state["objective"])  # first: if it refuses, the net is as it was
-        self.net.load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
         self.whole = True
         return True
 
@@ -275,3 +284,7 @@ class Loop:
                 f"{what} could not be written after epoch {self.epoch}, step {self.step} ({error}): the last "
                 f"checkpoint in {str(self.folder.folder)!r} is whole; make room and train again to go on from it"
             ) from error
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: getattr(one, "shape", None) for name, one in state.items()}

@@ -164,7 +164,8 @@ class Run:
             return {}  # an objective without maps
         arrays = read_arrays(path, names)
         for name, array in arrays.items():
-            if array.ndim != 4 or array.shape[:2] != (len(self.watched), len(self.classes)) or array.dtype.kind != "f":
+            whose, sides = (len(self.watched), len(self.classes)), array.shape[2:]
+            if array.ndim != 4 or array.shape[:2] != whose or 0 in sides or array.dtype.kind != "f":
                 raise ValueError(
                     f"{str(path)!r} is damaged: {name!r} is {array.dtype} of shape {array.shape}, not maps of "
                     f"{len(self.watched)} pictures × {len(self.classes)} classes"
@@ -227,10 +228,13 @@ def _watched(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> d
         return {}
     found = read_arrays(path)
     n = len(found["ids"]) if "ids" in found and found["ids"].ndim == 1 else -1
+    if n >= 0 and len({str(one) for one in found["ids"]}) < n:
+        raise ValueError(f"{str(path)!r} is damaged: an id is there twice")
     shapes = {"pictures": (n, *size, 3), "present": (n, len(classes)), "masks": (n, *size)}
     for name, shape in shapes.items():
         if name == "masks" and name not in found:
             continue
-        if name not in found or found[name].shape != shape or found[name].dtype.kind not in "bu":
-            raise ValueError(f"{str(path)!r} is damaged: {name!r} is missing or not of shape {shape}")
+        dtype = np.dtype(bool if name == "present" else np.uint8)
+        if name not in found or found[name].shape != shape or found[name].dtype != dtype:
+            raise ValueError(f"{str(path)!r} is damaged: {name!r} is missing or not of shape {shape} and type {dtype}")
     return found

@@ -8,6 +8,7 @@ around a trainer's own loop, and what a trainer gives (many machines, loggers) i
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -203,7 +204,7 @@ def _identity(
     own = getattr(objective, "settings", dict)
     judged = None if validation is None else validation.key
     return {
-        "net": spec_of(net),
+        "net": {**spec_of(net), "trained": _trained(net)},
         "data": {
             "name": data.name, "key": data.key, "classes": list(data.classes), "size": list(data.size), "n": len(data),
             "validation": judged,
@@ -212,6 +213,14 @@ def _identity(
         "settings": {**vars(settings)},
         "seed": seed,
     }  # fmt: skip
+
+
+def _trained(net: nn.Module) -> str:
+    """Which parameters are trained: "all", or how many of how many, and a hash of their names."""
+    names = [name for name, one in net.named_parameters() if one.requires_grad]
+    count = len(list(net.parameters()))
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    return "all" if len(names) == count else f"{len(names)} of {count} parameters ({digest})"
 
 
 def _watched(data: Labelled, watch: int | Sequence[str]) -> list[Example]:
