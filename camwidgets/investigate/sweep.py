@@ -171,9 +171,9 @@ def at_strength(method: str | AttackFunction, eps: float, norm: str = "linf") ->
         if eps == 0:
             return x
         if takes:
-            return cast(Any, own)(model, x.clone(), y.clone(), eps=eps)
+            return cast(Any, own)(model, x.clone(), y, eps=eps)
         most = 1.0 if norm == "linf" else math.sqrt(x[0].numel())
-        moved = checked_result(own(model, x.clone(), y.clone()), x, Ball(most, norm), name)
+        moved = checked_result(own(model, x.clone(), y), x, Ball(most, norm), name)
         far = Ball(eps, norm).size(moved - x).reshape(-1, 1, 1, 1)
         return x + (moved - x) * (eps / far.clamp(min=1e-30)).clamp(max=1)
 
