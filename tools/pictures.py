@@ -127,13 +127,78 @@ def trees(browser: Browser, folder: Path) -> None:
             keep(lab, ".cw-tree", name)
 
 
+FAILURES = """import camwidgets
+from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.investigate import Edit, Region
+world = ToyWorld(seed=5, n=60, context="swap")
+explorer = camwidgets.FailureExplorer("toy-shortcut", world)
+explorer"""
+# A train in the sky, and the same train on rails.
+ON_RAILS = """explorer.wait()
+names = explorer.classifier.labels
+train = next(d for d in explorer.table.failures if (names[d.label], names[d.predicted]) == ("train", "plane")).number
+rails = world.replace(context="rails")[train]
+explorer.choose(train); explorer.wait()
+explorer.edit(Edit("background", Region.of_mask(rails.instance_map == 1), {"picture": rails.image})); explorer.wait()"""
+
+
+def failures(browser: Browser, folder: Path) -> None:
+    """A train before the sky that is taken for a plane: gallery, brush, channels to blame, trees."""
+    with opened(browser, folder, "failures", FAILURES, (1440, 2400)) as lab:
+        lab.page.evaluate(IN_KERNEL, ON_RAILS)
+        root = lab.page.locator(".cw-failures").first
+        root.locator(".cw-fail-row .cw-fail-pick").first.click()
+        expect(root.locator(".cw-fail-tree svg")).to_have_count(2, timeout=90_000)
+        keep(lab, ".cw-failures", "failures")
+
+
+ADVERSARIAL = """import camwidgets
+explorer = camwidgets.AdversarialExplorer("efficientnet_lite0", camwidgets.samples.picture("coffee"))
+explorer.run()
+explorer"""
+
+
+def adversarial(browser: Browser, folder: Path) -> None:
+    """A cup of coffee under attack, at the ε where its class flips."""
+    with opened(browser, folder, "adversarial", ADVERSARIAL, (1440, 2400)) as lab:
+        lab.page.evaluate(IN_KERNEL, "explorer.wait(300)")
+        keep(lab, ".cw-adversarial", "adversarial")
+
+
+PLAYBACK = """import tempfile, camwidgets
+from pathlib import Path
+from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.learning import AttentionAccumulator, AttentionDrop, AttentionNet, OAAObjective, open_labelled, train
+folder, runs = Path(tempfile.mkdtemp()), []
+data = open_labelled(ToyWorld(seed=1, n=480, objects=(1, 3), classes=("cat", "dog", "duck", "train"))).painted()
+for name, drop in (("OAA", None), ("OAA++", AttentionDrop())):
+    net = AttentionNet(4, stages=((12,), (24,), (32, 32)), width=32)
+    with AttentionAccumulator(folder / f"{name} maps", data.ids, data.classes, size=(24, 24)) as maps:
+        runs.append(train(net, data, OAAObjective(maps, drop, begin=4), folder / name, epochs=9, rate=3e-3, seed=3))
+playback = camwidgets.Playback(runs[0], other=runs[1], epoch=9, outline=True)
+playback"""
+
+
+def playback(browser: Browser, folder: Path) -> None:
+    """Two short trainings side by side: maps of the last epoch, what was gathered, what was dropped."""
+    with opened(browser, folder, "playback", PLAYBACK, (1440, 2400)) as lab:
+        expect(lab.page.locator(".cw-playback .cw-made")).to_contain_text("in the browser", timeout=600_000)
+        keep(lab, ".cw-playback", "playback")
+
+
+SHOTS = (explorers, trees, comparison, failures, adversarial, playback)
+
+
 def main() -> int:
+    names = sys.argv[1:]  # of the functions in SHOTS; all if none is named
     PICTURES.mkdir(parents=True, exist_ok=True)
-    maps_per_stage()
+    if not names:
+        maps_per_stage()
     with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
         browser = playwright.chromium.launch(executable_path=find_browser(), args=CHROMIUM_ARGUMENTS)
-        for take in (explorers, trees, comparison):
-            take(browser, Path(folder))
+        for take in SHOTS:
+            if not names or take.__name__ in names:
+                take(browser, Path(folder))
         browser.close()
     print(*sorted(str(p.relative_to(ROOT)) for p in PICTURES.iterdir()), sep="\n")
     return 0
