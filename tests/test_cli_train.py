@@ -14,7 +14,7 @@ import torch
 from typer.testing import CliRunner
 
 from camwidgets.cli import app
-from camwidgets.cli_train import source
+from camwidgets.cli_train_setup import source
 from camwidgets.learning.accumulated import open_accumulated
 from camwidgets.learning.run import open_run
 

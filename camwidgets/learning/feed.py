@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from .labelled import UNKNOWN
 from .objective import Batch, View, normalised
 
 if TYPE_CHECKING:
     from .labelled import Example, Labelled
 
 ORDER, STEP, END = range(3)  # separate streams of chance
-UNKNOWN = 255
 Raw = tuple[tuple[str, ...], Tensor, Tensor, "Tensor | None"]
 
 
