@@ -97,8 +97,8 @@ class Layout:
         if ids.ndim != 1 or ids.dtype.kind != "U" or not isinstance(about.get("classes"), list):
             raise ValueError(f"{str(folder)!r} is damaged: it does not say which pictures and classes it is of")
         try:
-            given = [about[name] for name in ("classes", "size", "rule", "dtype")]
-            return Layout([str(one) for one in ids], *given, mark=str(about.get("mark", "")))
+            given = {name: about[name] for name in ("classes", "size", "rule", "dtype")}
+            return Layout([str(one) for one in ids], **given, mark=str(about.get("mark", "")))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{str(folder)!r} is damaged: {error}") from error
 
