@@ -165,23 +165,19 @@ def adversarial(browser: Browser, folder: Path) -> None:
         keep(lab, ".cw-adversarial", "adversarial")
 
 
-PLAYBACK = """import tempfile, camwidgets
-from pathlib import Path
-from camwidgets.datasets.toyworld import ToyWorld
-from camwidgets.learning import AttentionAccumulator, AttentionDrop, AttentionNet, OAAObjective, open_labelled, train
-folder, runs = Path(tempfile.mkdtemp()), []
-data = open_labelled(ToyWorld(seed=1, n=480, objects=(1, 3), classes=("cat", "dog", "duck", "train"))).painted()
-for name, drop in (("OAA", None), ("OAA++", AttentionDrop())):
-    net = AttentionNet(4, stages=((12,), (24,), (32, 32)), width=32)
-    with AttentionAccumulator(folder / f"{name} maps", data.ids, data.classes, size=(24, 24)) as maps:
-        runs.append(train(net, data, OAAObjective(maps, drop, begin=4), folder / name, epochs=9, rate=3e-3, seed=3))
-playback = camwidgets.Playback(runs[0], other=runs[1], epoch=9, outline=True)
+# The runs of `make bench ARGS="learning --show gain"`, made here if they are not there: some minutes.
+PLAYBACK = """import camwidgets
+from camwidgets.learning.shortcut import cure_shortcut
+folder = {folder!r}
+cure_shortcut(folder, seed=30, test_pictures=20)
+playback = camwidgets.Playback(folder + "/plain", other=folder + "/guided", epoch=3, outline=True)
 playback"""
 
 
 def playback(browser: Browser, folder: Path) -> None:
-    """Two short trainings side by side: maps of the last epoch, what was gathered, what was dropped."""
-    with opened(browser, folder, "playback", PLAYBACK, (1440, 2400)) as lab:
+    """The shortcut learner, trained further without masks and with a few."""
+    cell = PLAYBACK.format(folder=str(ROOT / "artifacts" / "learning" / "gain_0"))
+    with opened(browser, folder, "playback", cell, (1440, 2400)) as lab:
         expect(lab.page.locator(".cw-playback .cw-made")).to_contain_text("in the browser", timeout=600_000)
         keep(lab, ".cw-playback", "playback")
 
