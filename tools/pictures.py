@@ -165,18 +165,19 @@ def adversarial(browser: Browser, folder: Path) -> None:
         keep(lab, ".cw-adversarial", "adversarial")
 
 
-# The runs of `make bench ARGS="learning --show gain"`, made here if they are not there: some minutes.
+# Made once, in some minutes, as `make bench ARGS="learning --show gain"` makes them.
 PLAYBACK = """import camwidgets
 from camwidgets.learning.shortcut import cure_shortcut
 folder = {folder!r}
 cure_shortcut(folder, seed=30, test_pictures=20)
 playback = camwidgets.Playback(folder + "/plain", other=folder + "/guided", epoch=3, outline=True)
+playback.picture = playback.run.watched[1]
 playback"""
 
 
 def playback(browser: Browser, folder: Path) -> None:
     """The shortcut learner, trained further without masks and with a few."""
-    cell = PLAYBACK.format(folder=str(ROOT / "artifacts" / "learning" / "gain_0"))
+    cell = PLAYBACK.format(folder=str(ROOT / "artifacts" / "playback"))
     with opened(browser, folder, "playback", cell, (1440, 2400)) as lab:
         expect(lab.page.locator(".cw-playback .cw-made")).to_contain_text("in the browser", timeout=600_000)
         keep(lab, ".cw-playback", "playback")
