@@ -6,8 +6,14 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
+
+# One thread, here and in every process that a test starts. The networks are too small to gain from more, threads that
+# share a busy core wait for each other for seconds, and with another number sums are rounded in another order.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,6 @@ from torch import Tensor, nn
 
 from camwidgets import Classifier, wrap
 
-# These networks are too small to gain from threads, and on a busy machine threads wait for each other for seconds.
-torch.set_num_threads(1)
-
 Net = TypeVar("Net", bound=nn.Module)
 Reference = tuple[dict[str, Tensor], Tensor]  # tap → tensor in the graph, and the logits
 

@@ -283,7 +283,7 @@ def test_set_again_chooses_what_the_run_was_made_of(bench: Benchmark, folder: Pa
     assert bench.error is None
     other = Benchmark("toy-shortcut", "toyworld", bench.results).wait()
     try:
-        other._act({"kind": "again", "run": 1})
+        other._act({"kind": "again", "run": 1}, [])
         other.wait()
         assert [other.network, other.data, other.target, other.fit] == ["toy", str(folder), "predicted", "crop"]
         assert [other.methods, other.enhanced, other.tests] == [["layercam", "random"], ["gradcam"], ["confidence"]]
@@ -294,7 +294,7 @@ def test_set_again_chooses_what_the_run_was_made_of(bench: Benchmark, folder: Pa
         other.data = "toyworld"
         other.wait()
         folder.rename(tmp_path / "moved")
-        other._act({"kind": "again", "run": 1})
+        other._act({"kind": "again", "run": 1}, [])
         assert other._status["text"] == f"Set as run 1, but its pictures are not at {str(folder)!r} any more."
     finally:
         other.close()
@@ -309,7 +309,7 @@ def test_set_again_says_what_cannot_be_chosen(bench: Benchmark) -> None:
     camwidgets.evaluate(net, world, [mine, "gradcam"], ["confidence"], results=bench.results, target="predicted",
                         fit=None, progress=False)  # fmt: skip
     bench._list()
-    bench._act({"kind": "again", "run": 1})
+    bench._act({"kind": "again", "run": 1}, [])
     text = bench._status["text"]
     assert text.startswith("Set as run 1, but 'Mine' is a method of somebody's own; ")
     assert f"the network {net.name!r} is not among these" in text
@@ -324,7 +324,7 @@ def test_another_benchmark_finds_the_runs(bench: Benchmark, tmp_path: Path) -> N
     other = Benchmark("toy", "toyworld", bench.results, tests=["pointing"]).wait()
     try:
         assert [one["state"] for one in other._runs] == ["done"]
-        other._act({"kind": "again", "run": 1})
+        other._act({"kind": "again", "run": 1}, [])
         assert [other.methods, other.enhanced, other.tests] == [["layercam", "random"], [], ["energy"]]
         assert other.limit == 6
         other.run().wait()
@@ -366,7 +366,7 @@ def test_mosaics_of_the_pictures(bench: Benchmark, folder: Path) -> None:
     assert bench._status["text"] == "Switched off: segmentation (mosaics have no masks)."
     bench.mosaics, bench.limit = None, 5
     bench.wait()
-    bench._act({"kind": "again", "run": 1})
+    bench._act({"kind": "again", "run": 1}, [])
     bench.wait()
     assert [bench.mosaics, bench.data] == [2, "toyworld"]
     bench.data, bench.mosaics = str(folder), 1  # class folders have no boxes; mosaics of them do

@@ -18,7 +18,6 @@ from camwidgets.cli_train_setup import source
 from camwidgets.learning.accumulated import open_accumulated
 from camwidgets.learning.run import open_run
 
-torch.set_num_threads(1)  # as the process below: sums are rounded in another order with more
 SMALL = ["--epochs", 1, "--batch", 4, "--watch", 1]
 WORLD = "toyworld:n=8,objects=1+2"
 
@@ -79,7 +78,7 @@ def test_ctrl_c_keeps_what_was_trained_and_resume_goes_on(tmp_path: Path) -> Non
     """A process gets Ctrl-C after its first epoch; the same command with --resume ends as one that got none."""
     given = ["classifier", "toyworld:n=24,objects=1+2", "--batch", 4, "--epochs", 3, "--watch", 1]
     command = [sys.executable, "-m", "camwidgets.cli", "train", *map(str, given), "--out", str(tmp_path / "a")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     for line in process.stdout:

@@ -19,8 +19,6 @@ from camwidgets.decomposition.segment import Segment, read_before
 from camwidgets.decomposition.windows import windows
 from camwidgets.evidence import capture
 
-torch.set_num_threads(1)
-
 
 class ByHand(nn.Module):
     """Two 1×1 convolutions without bias on a 2×2 picture: every number below can be had with a pencil."""

@@ -21,8 +21,6 @@ from camwidgets.decomposition.dissection import dissect
 from camwidgets.decomposition.naming import SHIPPED, Dissection, shipped
 from tests.nets import state
 
-torch.set_num_threads(1)
-
 
 class Colours(nn.Module):
     """Channel 0 = red, 1 = green, 2 = brightness, 3 = never."""

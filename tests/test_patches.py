@@ -15,8 +15,6 @@ from camwidgets import Classifier, wrap
 from camwidgets.decomposition.patches import PatchIndex
 from camwidgets.evidence import record
 
-torch.set_num_threads(1)
-
 
 class Reds(nn.Module):
     """Channel 0 answers to red, channel 1 to green, channel 2 to blue; then half the resolution."""

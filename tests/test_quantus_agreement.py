@@ -37,7 +37,6 @@ TOLERANCES = {
 
 @pytest.fixture(scope="module")
 def compared() -> dict[str, Line]:
-    torch.set_num_threads(1)
     return {line.name: line for line in lines(6)}
 
 

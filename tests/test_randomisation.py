@@ -24,7 +24,6 @@ from camwidgets.evaluation.view import seen
 from camwidgets.maps.method import Method, Request
 from tests.nets import Small, settled, small, state
 
-torch.set_num_threads(1)
 BOTH: dict[str, dict[str, Any]] = {"cascading": {}, "independent": {}}
 GROUPS = ["head", "S5", "S4", "S3", "S2", "S1"]
 
@@ -269,7 +268,7 @@ def test_it_says_what_it_is() -> None:
         about = measures()[name].about()
         assert "Adebayo" in about
         assert "↓" in about
-        assert 'layers=\'all\'' in about
+        assert "layers='all'" in about
         assert "seed=0" in about
 
 

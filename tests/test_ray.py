@@ -11,7 +11,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-import torch
 
 import camwidgets
 from camwidgets.datasets import Item, Items, open_dataset
@@ -58,7 +57,6 @@ class Deadly(Source):
 @pytest.mark.timeout(600)
 def test_two_workers_one_of_them_killed(tmp_path: Path) -> None:
     toy = camwidgets.load("toy")
-    torch.set_num_threads(1)
     world = open_dataset(ToyWorld(seed=5, n=10))
     local = camwidgets.evaluate(toy, world, METHODS, TESTS, results=tmp_path / "local", progress=False)
     marker = tmp_path / "killed"

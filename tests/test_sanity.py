@@ -20,8 +20,6 @@ from camwidgets.decomposition.similarity import ssim
 from tests.known_net import FIRST, cell, known
 from tests.nets import SharedSkip, Small, picture, settled, small, state
 
-torch.set_num_threads(1)
-
 
 def weights(classifier: Classifier) -> dict[str, Tensor]:
     return {name: p.detach().clone() for name, p in classifier.module.named_parameters()}

@@ -14,8 +14,6 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.learning.run import open_run
 from camwidgets.learning.shortcut import accuracy, cure_shortcut, map_mass, painted_scenes
 
-torch.set_num_threads(1)
-
 
 def test_accuracy_and_mass_are_what_capture_and_predict_say() -> None:
     classifier = camwidgets.load("toy-shortcut")

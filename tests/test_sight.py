@@ -19,8 +19,6 @@ from tests import nets
 from tests.explorer_nets import photo
 from tests.explorer_nets import small as five
 
-torch.set_num_threads(1)
-
 
 class ByHand(nn.Module):
     """1×1 convolutions, so that each place is one small sum. Layer 1: r − g and g − r; layer 2: 2a + b and a − 3b."""

@@ -89,8 +89,7 @@ def test_a_killed_training_ends_in_the_same_weights(
     """SIGKILL at a random step, in a process of its own; then again, with what lies there."""
     steps = random.Random(attempt).randint(2, 17)  # of 18
     command = [sys.executable, "-m", "tests.training_nets", str(tmp_path), str(steps), str(int(attempt == 2))]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    killed = subprocess.run(command, cwd=ROOT, env=env, timeout=250, check=False, capture_output=True)
+    killed = subprocess.run(command, cwd=ROOT, timeout=250, check=False, capture_output=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     assert open_run(tmp_path).status == "running"
     net, objective, told = Tiny(99), Plain(), []

@@ -17,8 +17,6 @@ from camwidgets.decomposition.overlap import overlap, pick
 from camwidgets.evidence import capture
 from tests.test_gap import deep, net_by_hand
 
-torch.set_num_threads(1)
-
 
 def test_the_whole_tree_of_a_net_done_by_hand() -> None:
     classifier, x = net_by_hand()

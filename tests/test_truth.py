@@ -30,8 +30,6 @@ from camwidgets.evidence import capture
 from tests.known_net import FIRST, SECOND, cell, colour, known
 from tests.nets import SharedSkip, Tutorial, picture, settled, small, state
 
-torch.set_num_threads(1)
-
 
 def softmax(*logits: float) -> list[float]:
     powers = [math.exp(one) for one in logits]

@@ -16,7 +16,6 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.learning.labelled import Labelled, open_labelled
 from camwidgets.learning.objective import Batch
 
-torch.set_num_threads(1)
 CLASSES = 4
 
 

@@ -13,7 +13,8 @@ from ..errors import unknown
 from ..figures.colour import SEQUENTIAL
 from ..investigate.attacks import METHODS, NORMS
 from ..investigate.rival import CHOSEN
-from .subject import BadValue, Subject
+from .speaking import BadValue
+from .subject import Subject
 
 # What a sweep is made of: when one of these changes, the sweep on screen is stale.
 SETTINGS = (

@@ -15,9 +15,10 @@ from ..investigate.sweep import Sweep, sweep
 from .adversarial_pace import Asked, Pace, told
 from .adversarial_traits import SETTINGS, AdversarialTraits
 from .adversarial_words import Shown, check_size, diffs_of, rows_of, sweep_bytes, sweep_words
-from .comparison_work import Ask, Ground, new_ground
+from .comparison_work import Ask, Ground, known_target, new_ground
 from .sources import Networks, Pictures
-from .subject import BadValue, failure, offer, sentence
+from .speaking import checked, failure, sentence
+from .subject import offer
 from .worker import Superseded, Ticket, Worker
 
 
@@ -43,23 +44,15 @@ class AdversarialWork(AdversarialTraits):
 
     @t.validate("target")
     def _known_target(self, proposal: Any) -> Any:
-        ground, answered = self._ground, self._answered
-        if proposal.value is None or ground is None or answered is None or answered.network != self.network:
-            return proposal.value  # of a network that is not loaded yet: the worker will know
-        try:
-            return ground.classifier.index(proposal.value)
-        except (ValueError, TypeError) as error:
-            raise BadValue(str(error)) from None
+        return known_target(proposal.value, self._ground, self._answered, self.network)
 
     @t.validate("stage")
     def _known_stage(self, proposal: Any) -> str:
         ground, answered = self._ground, self._answered
         if not proposal.value or ground is None or answered is None or answered.network != self.network:
             return str(proposal.value)
-        try:
+        with checked():
             return choose("stage", proposal.value, ground.classifier.stages)
-        except ValueError as error:
-            raise BadValue(str(error)) from None
 
     # ------------------------------------------------------------------ a look at the picture
 

@@ -10,9 +10,8 @@ from ..errors import unknown
 from .pipeline import Pipeline, Request
 from .scene import Scene
 from .sources import Networks, Pictures
-from .subject import HINTS as HINTS
+from .speaking import checked
 from .subject import offer
-from .subject import sentence as _sentence  # noqa: F401 - the tree explorer speaks the same way
 from .traits import REQUESTS, BadValue, ExplorerTraits
 from .worker import Superseded, Ticket, Worker
 
@@ -36,10 +35,8 @@ class Asking(ExplorerTraits):
             return proposal.value
         if self._answered.network != self.network:
             return proposal.value  # of a network that is not loaded yet: the pipeline will know
-        try:
+        with checked():
             return self._shown.evidence.classifier.index(proposal.value)
-        except (ValueError, TypeError) as error:
-            raise BadValue(str(error)) from None
 
     @t.validate("stages")
     def _known_stages(self, proposal: Any) -> list[str]:

@@ -26,7 +26,8 @@ from .benchmark_traits import ASKED, OPTIONS, WORLDS
 from .benchmark_words import benchmark_code, measure_words, method_words
 from .benchmark_work import BenchmarkWork, Clock, asked_of
 from .sources import Networks
-from .subject import BadValue, given
+from .speaking import BadValue
+from .subject import given
 
 
 class Benchmark(BenchmarkWork):
@@ -240,7 +241,7 @@ class Benchmark(BenchmarkWork):
 
     # ------------------------------------------------------------------ messages from the front end
 
-    def _act(self, content: dict[str, Any]) -> None:
+    def _act(self, content: dict[str, Any], buffers: list[Any]) -> None:
         kind = content.get("kind")
         if kind == "run":
             # What was just chosen may still be on its way: the front end holds changes back while the kernel is busy.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import traitlets as t
-from anywidget import AnyWidget
 
 from ..errors import choose, unknown
 from ..evaluation.measure import find_measure, measures
@@ -14,7 +12,7 @@ from ..evaluation.plan import BASELINES, TARGETS
 from ..evaluation.runner import ENGINES
 from ..maps.catalogue import methods as catalogue
 from .sources import Networks
-from .subject import BadValue, failure
+from .speaking import BadValue, Speaking, checked
 
 METHODS = ("gradcam", "layercam", "centre", "random")
 TESTS = ("insertion-deletion", "energy", "pointing")
@@ -27,7 +25,7 @@ OPTIONS = (*ASKED[2:],)
 WORLDS = {"toyworld": "toy world (painted, built in)", "textures": "textures with defects (painted, built in)"}
 
 
-class BenchmarkTraits(AnyWidget):
+class BenchmarkTraits(Speaking):
     """State of a `Benchmark`. Public traits may be set from Python and from the controls alike.
 
     What: `network`; `data` (a path, "toyworld", "textures", or the name of a data set that was given). By whom:
@@ -56,7 +54,6 @@ class BenchmarkTraits(AnyWidget):
     code = t.Unicode("").tag(sync=True)
     problem = t.Unicode("").tag(sync=True)
 
-    _status: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
     _progress: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
     _networks: t.List[Any] = t.List().tag(sync=True)
     _sets: t.List[Any] = t.List().tag(sync=True)
@@ -70,7 +67,6 @@ class BenchmarkTraits(AnyWidget):
 
     def __init__(self, networks: Networks, **traits: Any) -> None:
         self._ready = False
-        self._lock = threading.RLock()
         self.networks = networks
         super().__init__(**traits)
 
@@ -93,19 +89,14 @@ class BenchmarkTraits(AnyWidget):
 
     @t.validate("parameters")
     def _known_parameters(self, proposal: Any) -> dict[str, dict[str, Any]]:
-        try:
+        with checked():
             return {name: find_measure(name).check(dict(given)) for name, given in proposal.value.items()}
-        except (ValueError, TypeError) as error:
-            raise BadValue(str(error)) from None
 
     @t.validate("target", "fit", "engine")
     def _known_word(self, proposal: Any) -> str:
         name = proposal.trait.name
-        try:
-            choose(name, proposal.value, {"target": TARGETS, "fit": FITS, "engine": ENGINES}[name])
-        except ValueError as error:
-            raise BadValue(str(error)) from None
-        return str(proposal.value)
+        with checked():
+            return choose(name, proposal.value, {"target": TARGETS, "fit": FITS, "engine": ENGINES}[name])
 
     @t.validate("limit", "seed", "mosaics", "workers")
     def _whole_number(self, proposal: Any) -> int | None:
@@ -115,47 +106,6 @@ class BenchmarkTraits(AnyWidget):
             all_of = {"limit": " (None: every picture)", "mosaics": " (None: the pictures as they are)"}.get(name, "")
             raise BadValue(f"{name} is a whole number from {least} up{all_of}; got {value!r}")
         return None if value is None else int(value)
-
-    # ------------------------------------------------------------------ what is said
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong with the newest request, in one sentence, or None."""
-        return self._status["text"] if self._status["state"] == "error" else None
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """A change from the front end, apart from what the workers write; what is not valid is said, not raised."""
-        try:
-            with self._lock:
-                super().set_state(sync_data)
-        except t.TraitError as error:
-            self._fail(error)
-            self.send_state(list(sync_data))
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            self._status = failure(error)
-
-    def _say(self, text: str) -> None:
-        """A word on what was done."""
-        with self._lock:
-            self._status = {"state": "told", "text": text}
-
-    def _rest(self) -> None:
-        """Nothing works any more; what was told and what went wrong stays."""
-        with self._lock:
-            if self._status["state"] == "working":
-                self._status = {"state": "idle"}
-
-    def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        try:
-            self._act(content)
-        except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
-
-    def _act(self, content: dict[str, Any]) -> None:
-        """What a message from the front end asks for."""
-        raise NotImplementedError
 
 
 def _known(kind: str, given: list[str], known: list[str]) -> list[str]:

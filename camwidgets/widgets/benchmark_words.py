@@ -15,7 +15,7 @@ from ..evaluation.measure import measures
 from ..evaluation.plan import BASELINES
 from ..evaluation.results import Run
 from ..maps.catalogue import methods as catalogue
-from .subject import sentence
+from .speaking import sentence
 
 Words = dict[str, Any]
 MOST_SHOWN = 100  # skipped pictures that are listed; the files that are saved name all

@@ -24,7 +24,8 @@ from .benchmark_record import BenchmarkRecord, Look
 from .benchmark_traits import BenchmarkTraits
 from .benchmark_words import asked_methods, lacking, measure_words, method_words, set_words
 from .sources import Networks
-from .subject import failure, offer, sentence
+from .speaking import failure, sentence
+from .subject import offer
 from .worker import Superseded, Ticket, Worker
 
 WINDOW = 30  # pictures that the present rate is taken from

@@ -12,9 +12,8 @@ from ..errors import unknown
 from .code import cell_code, cells_code
 from .comparison_cells import Cell, Given, Row, row
 from .comparison_traits import ComparisonTraits
-from .comparison_work import Ask, Ground
+from .comparison_work import Ask, Ground, known_target
 from .sources import Networks, Pictures
-from .subject import BadValue
 
 
 class Board(ComparisonTraits):
@@ -36,13 +35,7 @@ class Board(ComparisonTraits):
 
     @t.validate("target")
     def _known_target(self, proposal: Any) -> Any:
-        ground, answered = self._ground, self._answered
-        if proposal.value is None or ground is None or answered is None or answered.network != self.network:
-            return proposal.value  # of a network that is not loaded yet: the worker will know
-        try:
-            return ground.classifier.index(proposal.value)
-        except (ValueError, TypeError) as error:
-            raise BadValue(str(error)) from None
+        return known_target(proposal.value, self._ground, self._answered, self.network)
 
     def _revert(self) -> bool:
         answered, ground = self._answered, self._ground

@@ -27,7 +27,8 @@ from .comparison_work import (
     other_class,
 )
 from .sources import Networks, Pictures
-from .subject import offer, sentence
+from .speaking import sentence
+from .subject import offer
 from .worker import Superseded, Ticket, Worker
 
 

@@ -11,7 +11,8 @@ import traitlets as t
 from ..errors import unknown
 from ..figures.colour import SEQUENTIAL
 from ..figures.overlay import BLENDS
-from .subject import BadValue, Subject
+from .speaking import BadValue
+from .subject import Subject
 
 RESTS = ("dim", "blur")
 VIEW = ("opacity", "blend", "colormap", "cut", "share", "rest", "zoom", "centre", "columns")

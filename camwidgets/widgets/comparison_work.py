@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from ..maps.passes import Passes
 from .comparison_cells import Cell, seconds_text
 from .scene import Traits, class_entry, crisper
 from .sources import Networks, Pictures, opened
+from .speaking import checked
 
 FIRST = 0.5  # seconds of work after which the rest is estimated
 TOLD = 0.1  # seconds between two messages about progress
@@ -74,6 +76,14 @@ class Ground:
             "top": [class_entry(p.index, p.label, p.probability, p.logit) for p in best],
         }
         return {"_scene": scene, "_picture": self.picture.tobytes()}
+
+
+def known_target(value: Any, ground: Ground | None, answered: Ask | None, network: str) -> Any:
+    """A class that is asked for, as its index; as it is while its network is not loaded yet: the worker will know."""
+    if value is None or ground is None or answered is None or answered.network != network:
+        return value
+    with checked():
+        return ground.classifier.index(value)
 
 
 def new_ground(

@@ -222,7 +222,7 @@ class FailureExplorer(FailureRecord):
         if log["chosen"] is not None:
             self.choose(log["chosen"])
 
-    def _act(self, content: dict[str, Any]) -> None:
+    def _act(self, content: dict[str, Any], buffers: list[Any]) -> None:
         kind = str(content.get("kind"))
         if kind == "edit":
             edit = self._edit_of(content)
@@ -243,7 +243,7 @@ class FailureExplorer(FailureRecord):
         elif kind == "cancel":
             self.cancel(str(content["what"]))
         elif kind == "dismiss":
-            self._rest()
+            self._forget()
         else:
             self._ask(kind, content)
 

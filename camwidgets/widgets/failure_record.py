@@ -19,7 +19,7 @@ from ..investigate.failures import Decided, FailureTable
 from .failure_case import Case, small
 from .failure_page import case_page
 from .failure_work import MOST_CASES, FailureWork, case_log
-from .subject import sentence
+from .speaking import sentence
 
 FORMAT = 1
 KIND = "failure-explorer"
@@ -236,4 +236,3 @@ def _decided(row: Any, classes: int) -> Decided:
 
 def _logits(values: Any, classes: int) -> bool:
     return isinstance(values, list) and len(values) == classes and all(type(v) is float for v in values)
-

@@ -17,7 +17,7 @@ from .benchmark_work import Clock
 from .failure_case import small
 from .failure_traits import FailureTraits
 from .failure_words import THUMB, card, group_words, listed, table_words
-from .subject import sentence
+from .speaking import sentence
 from .worker import Superseded, Ticket
 
 PAGE = 12
@@ -106,7 +106,7 @@ class FailureGallery(FailureTraits):
             if what in self._clocks:
                 raise ValueError(f"the {what} is being made already; cancel that first, or wait until it is done")
             clock = self._clocks[what] = Counted(total, far)
-            self._rest()
+            self._forget()
             self._progress = {**self._progress, what: clock.words("running")}
         return clock
 
@@ -194,4 +194,3 @@ class Counted(Clock):
             self(done, total)
         except Superseded:
             return
-

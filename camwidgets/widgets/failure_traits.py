@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -10,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import traitlets as t
-from anywidget import AnyWidget
 
 from ..errors import choose
 from ..figures.colour import table
 from .failure_words import SORTS
-from .subject import BadValue, failure
+from .speaking import BadValue, Speaking, checked
 from .worker import Superseded, Ticket, Worker
 
 TOOLS = ("brush", "box", "object", "paste")
@@ -27,7 +25,7 @@ _CHOICES = {"sort": SORTS, "tool": TOOLS, "action": ACTIONS}
 Job = Callable[[Ticket], None]
 
 
-class FailureTraits(AnyWidget):
+class FailureTraits(Speaking):
     """State of a `FailureExplorer`. Public traits may be set from Python and from the controls alike.
 
     Gallery: `limit` (look at so many pictures; None = all), `cell` ([label, predicted] class indices, or []), `group`
@@ -73,11 +71,9 @@ class FailureTraits(AnyWidget):
     _cases: t.List[Any] = t.List().tag(sync=True)
     _progress = t.Dict().tag(sync=True)
     _palette = t.Bytes(b"").tag(sync=True)
-    _status: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
 
     def __init__(self, **traits: Any) -> None:
         self._ready = False
-        self._lock = threading.RLock()
         self._workers: dict[str, Worker[Job]] = {
             name: Worker(partial(self._work, name), f"camwidgets-failures-{name}") for name in JOBS
         }
@@ -88,10 +84,8 @@ class FailureTraits(AnyWidget):
 
     @t.validate(*_CHOICES)
     def _one_of(self, proposal: Any) -> str:
-        try:
-            return str(choose(proposal.trait.name, proposal.value, _CHOICES[proposal.trait.name]))
-        except ValueError as error:
-            raise BadValue(str(error)) from None
+        with checked():
+            return choose(proposal.trait.name, proposal.value, _CHOICES[proposal.trait.name])
 
     @t.validate("colour")
     def _a_colour(self, proposal: Any) -> str:
@@ -145,45 +139,11 @@ class FailureTraits(AnyWidget):
                 ticket.check()
             yield
 
-    # ------------------------------------------------------------------ what is said
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong last, in one sentence, or None."""
-        return self._status["text"] if self._status["state"] == "error" else None
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """A change from the front end, apart from what the workers write; what is not valid is said, not raised."""
-        try:
-            with self._lock:
-                super().set_state(sync_data)
-        except t.TraitError as error:
-            self._fail(error)
-            self.send_state(list(sync_data))
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            self._status = failure(error)
-
-    def _say(self, text: str) -> None:
-        with self._lock:
-            self._status = {"state": "told", "text": text}
-
-    def _rest(self) -> None:
+    def _forget(self) -> None:
         """What was said is said no more: something new was asked for."""
         with self._lock:
             if self._status["state"] != "idle":
                 self._status = {"state": "idle"}
-
-    def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        try:
-            self._act(content)
-        except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
-
-    def _act(self, content: dict[str, Any]) -> None:
-        """What a message from the front end asks for."""
-        raise NotImplementedError
 
 
 def rgb(text: str) -> tuple[int, int, int]:

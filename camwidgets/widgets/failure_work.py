@@ -18,7 +18,7 @@ from .failure_case import Case, case_of
 from .failure_channel import NOTHING, WORKING, FailureChannel
 from .failure_traits import ACTIONS, TOOLS, rgb
 from .failure_words import blame_words, case_words, effect_words, log_words, trees_words
-from .subject import sentence
+from .speaking import sentence
 from .worker import Superseded, Ticket
 
 LIVE = 4  # failures that are held with trees and states; of others their log
@@ -39,7 +39,7 @@ class FailureWork(FailureChannel):
     @t.observe("chosen")
     def _another_case(self, _: Any) -> None:
         if self._ready:
-            self._rest()
+            self._forget()
             self._open_case()
 
     def _open_case(self) -> None:
@@ -147,7 +147,7 @@ class FailureWork(FailureChannel):
     def _do(self, change: Any) -> None:
         """A change of the edits (a function of them), and what follows from it."""
         with self._lock:
-            self._rest()
+            self._forget()
             case = self._case_or_raise()
             before = len(case.edits.log), case.edits.done
             change(case.edits)

@@ -19,7 +19,7 @@ from .playback_traits import LOOK, OPTIONS, VIEW
 from .playback_tree import Sides
 from .playback_words import playback_code, usual_curves
 from .playback_work import PlaybackWork, layer_of
-from .subject import BadValue
+from .speaking import BadValue
 
 
 class Playback(PlaybackWork):
@@ -249,7 +249,7 @@ class Playback(PlaybackWork):
 
     # ------------------------------------------------------------------ messages from the front end
 
-    def _act(self, content: dict[str, Any]) -> None:
+    def _act(self, content: dict[str, Any], buffers: list[Any]) -> None:
         kind = content.get("kind")
         if kind == "tree":
             # What was just chosen may still be on its way: the front end holds changes back while the hand moves.

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import traitlets as t
-from anywidget import AnyWidget
 
 from ..errors import choose, unknown
 from ..figures.colour import SEQUENTIAL
 from ..figures.overlay import BLENDS
 from .scene import palettes
-from .subject import BadValue, failure
+from .speaking import BadValue, Speaking, checked
 
 SCALES = ("fixed", "own")
 AGAINST = ("since", "other")
@@ -36,7 +34,7 @@ _CHOICES: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-class PlaybackTraits(AnyWidget):
+class PlaybackTraits(Speaking):
     """State of a `Playback`. Public traits may be set from Python and from the controls alike.
 
     What: `epoch` (0 = before training), `picture` (id of a watched one), `label` (a class in it). Shown: `layers` (of
@@ -73,16 +71,16 @@ class PlaybackTraits(AnyWidget):
     _maps0 = t.Bytes(b"").tag(sync=True)
     _maps1 = t.Bytes(b"").tag(sync=True)
     _tree: t.Dict[str, Any] = t.Dict({"state": "none"}).tag(sync=True)
-    _status: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
     _note = t.Unicode("").tag(sync=True)
     _defaults: t.Dict[str, Any] = t.Dict().tag(sync=True)
     _palettes: t.List[Any] = t.List().tag(sync=True)
     _palette_bytes = t.Bytes(b"").tag(sync=True)
     _still = t.Bool(False).tag(sync=True)
 
+    _stays = "What was read before stays on screen."
+
     def __init__(self, **traits: Any) -> None:
         self._ready = False
-        self._lock = threading.RLock()
         super().__init__(**palettes(), **traits)
 
     # ------------------------------------------------------------------ what may be asked
@@ -145,45 +143,7 @@ class PlaybackTraits(AnyWidget):
         """What `layers` and `curves` may hold."""
         return list(dict.fromkeys(value for run in self._runs for value in run[name]))
 
-    # ------------------------------------------------------------------ what is said
-
-    @property
-    def error(self) -> str | None:
-        """What went wrong with the newest request, in one sentence, or None."""
-        return self._status["text"] if self._status["state"] == "error" else None
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """A change from the front end, apart from what the workers write; what is not valid is said, not raised."""
-        try:
-            with self._lock:
-                super().set_state(sync_data)
-        except t.TraitError as error:
-            self._fail(error)
-            self.send_state(list(sync_data))
-
-    def _fail(self, error: BaseException) -> None:
-        with self._lock:
-            self._status = failure(error, "What was read before stays on screen.")
-
-    def _rest(self) -> None:
-        """Nothing works any more; what was told and what went wrong stays."""
-        with self._lock:
-            if self._status["state"] == "working":
-                self._status = {"state": "idle"}
-
-    def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        try:
-            self._act(content)
-        except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
-
-    def _act(self, content: dict[str, Any]) -> None:
-        """What a message from the front end asks for."""
-        raise NotImplementedError
-
 
 def _known(kind: str, name: str, valid: list[str]) -> None:
-    try:
+    with checked():
         choose(kind, name, valid)
-    except ValueError as error:
-        raise BadValue(str(error)) from None

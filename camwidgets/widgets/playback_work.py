@@ -17,7 +17,7 @@ from .playback_reel import Reel, pictures_of
 from .playback_traits import PlaybackTraits
 from .playback_tree import Sides, compared, tree_words
 from .playback_words import run_words
-from .subject import sentence
+from .speaking import sentence
 from .worker import Superseded, Ticket, Worker
 
 EVERY = 1.0  # seconds between two looks at a folder that is followed

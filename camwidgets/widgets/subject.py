@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import threading
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import traitlets as t
-from anywidget import AnyWidget
 from torch import nn
 
 from ..classifiers.classifier import Classifier
-from ..classifiers.registry import EMBEDDED
 from ..errors import unknown
 from .sources import Networks, Pictures, torchvision_sizes
+from .speaking import BadValue, Speaking, failure
 from .worker import Ticket, Worker
 
-HINTS: dict[type[BaseException], str] = {
-    FileNotFoundError: "Check the path as the kernel sees it, or drop the picture on the view.",
-    ConnectionError: f"Choose {EMBEDDED}, which needs no download, or load the weights from a file.",
-    MemoryError: "Close other explorers or kernels, or choose a smaller network.",
-}
 
-
-class BadValue(t.TraitError, ValueError):
-    """A value that a trait cannot take; the message says what it can."""
-
-
-class Subject(AnyWidget):
+class Subject(Speaking):
     """A view of one picture, one network and one class, which a worker runs.
 
     `picture` (a key of `pictures`, or a path), `network`, `target` (class index or label; None = the top class).
@@ -41,7 +29,6 @@ class Subject(AnyWidget):
 
     _scene = t.Dict().tag(sync=True)
     _picture = t.Bytes(b"").tag(sync=True)
-    _status = t.Dict({"state": "idle"}).tag(sync=True)
     _pictures: t.List[Any] = t.List().tag(sync=True)
     _networks: t.List[Any] = t.List().tag(sync=True)
     _palettes: t.List[Any] = t.List().tag(sync=True)
@@ -55,7 +42,7 @@ class Subject(AnyWidget):
         self._local = threading.local()
         self._ready = False
         self.pictures, self.networks = pictures, networks
-        super().__init__(**traits)
+        super().__init__(self._worker.lock, **traits)
 
     # ------------------------------------------------------------------ what may be asked
 
@@ -78,20 +65,6 @@ class Subject(AnyWidget):
 
     # ------------------------------------------------------------------ what is said
 
-    @property
-    def error(self) -> str | None:
-        """What went wrong with the newest request, in one sentence, or None."""
-        return self._status["text"] if self._status["state"] == "error" else None
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """A change from the front end, apart from what the worker writes; what is not valid is said, not raised."""
-        try:
-            with self._worker.lock:
-                super().set_state(sync_data)
-        except t.TraitError as error:
-            self._fail(error)
-            self.send_state(list(sync_data))
-
     def _tell(self, text: str, ticket: Ticket) -> None:
         with self._worker.lock:
             ticket.check()
@@ -103,16 +76,6 @@ class Subject(AnyWidget):
 
     def _revert(self) -> bool:
         """Set what is asked for back to what is shown; False where nothing is."""
-        raise NotImplementedError
-
-    def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
-        try:
-            self._act(content, buffers)
-        except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
-
-    def _act(self, content: dict[str, Any], buffers: list[Any]) -> None:
-        """What a message from the front end asks for."""
         raise NotImplementedError
 
     # ------------------------------------------------------------------ one message
@@ -152,17 +115,6 @@ def given(classifier: Any, widget: str) -> list[Classifier]:
     return [classifier]
 
 
-def failure(error: BaseException, otherwise: str = "") -> dict[str, str]:
-    """The status that says an error: one sentence, what to do, details."""
-    hint = next((text for kind, text in HINTS.items() if isinstance(error, kind)), "")
-    return {
-        "state": "error",
-        "text": sentence(error),
-        "hint": hint or otherwise,
-        "details": "".join(traceback.format_exception(error))[-4000:],
-    }
-
-
 def offer(network: str) -> dict[str, str]:
     """The status that offers to download a network's weights."""
     size = torchvision_sizes()[network]
@@ -172,10 +124,3 @@ def offer(network: str) -> dict[str, str]:
         "hint": "They are downloaded once and kept. Until then the view stays as it is.",
         "offer": f"Download {size:.1f} MB",
     }
-
-
-def sentence(error: BaseException) -> str:
-    """The error's own words; its kind where it has none."""
-    if isinstance(error, KeyError) or not str(error).strip():
-        return f"{type(error).__name__}: {error}"
-    return str(error).strip().splitlines()[0]

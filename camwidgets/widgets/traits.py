@@ -14,7 +14,8 @@ from ..figures.overlay import BLENDS
 from ..maps.catalogue import find_evidence
 from ..maps.fusion import PRESETS, REDUCTIONS, SCALES
 from ..maps.gradient import SIGNS
-from .subject import BadValue as BadValue
+from .speaking import BadValue as BadValue
+from .speaking import checked
 from .subject import Subject
 
 REQUESTS = ("picture", "network", "target", "method")
@@ -90,10 +91,8 @@ class ExplorerTraits(Subject):
 
     @t.validate("method")
     def _method_name(self, proposal: Any) -> str:
-        try:
+        with checked():
             return find_evidence(proposal.value).name
-        except ValueError as error:
-            raise BadValue(str(error)) from None
 
     @t.validate("gamma")
     def _positive(self, proposal: Any) -> float:

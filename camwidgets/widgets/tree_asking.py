@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from typing import Any
 import traitlets as t
 
 from ..classifiers.classifier import Classifier
-from .asking import HINTS, _sentence
 from .sources import Pictures
-from .traits import BadValue
+from .speaking import BadValue, checked, failure
 from .tree_acts import TreeActs
 from .tree_export import FILES, export, file_name
 from .tree_panel import TreePanel
@@ -54,10 +52,8 @@ class TreeAsking(TreeActs):
     def _known_class(self, proposal: Any) -> Any:
         if proposal.value is None:
             return None
-        try:
+        with checked():
             return self.classifier.index(proposal.value)
-        except (ValueError, TypeError) as error:
-            raise BadValue(str(error)) from None
 
     @property
     def _has_means(self) -> bool:
@@ -138,11 +134,7 @@ class TreeAsking(TreeActs):
                 for name in (*SETTINGS, "removal", "opened", "selected", "removed"):
                     setattr(self, name, getattr(shown.want, name))
             self._draw_head()
-        hint = next((text for kind, text in HINTS.items() if isinstance(error, kind)), "")
-        self._tell_head({
-            "state": "error", "text": _sentence(error), "hint": hint or ("The tree stays as it was." if shown else ""),
-            "details": "".join(traceback.format_exception(error))[-4000:],
-        })  # fmt: skip
+        self._tell_head(failure(error, "The tree stays as it was." if shown else ""))
 
     def _tell_head(self, status: dict[str, str]) -> None:
         self.head.status = status

@@ -9,7 +9,7 @@ from typing import Any
 from ..classifiers.registry import TOYS
 from ..decomposition.channels import what_it_sees
 from ..decomposition.patches import DatasetIndex, PatchIndex, index_of
-from .asking import _sentence
+from .speaking import sentence
 from .tree_asking import TreeAsking
 from .tree_sight import PATCHES, problem_state, sight_state
 from .tree_work import Shown
@@ -99,7 +99,7 @@ class TreeIndexing(TreeAsking):
             with self._worker.lock:
                 if not ticket.dropped:
                     self._index = None
-                    self._tell_index("error", _sentence(error))
+                    self._tell_index("error", sentence(error))
             return
         finally:
             with self._worker.lock:
@@ -136,14 +136,13 @@ class TreeIndexing(TreeAsking):
             try:
                 state = sight_of(shown, node.id, self._index)
             except (ValueError, RuntimeError, MemoryError) as error:
-                state = problem_state(node.id, _sentence(error))
+                state = problem_state(node.id, sentence(error))
         with self._worker.lock:
             ticket.check()
             if len(shown.sights) >= KEPT:
                 shown.sights.pop(next(iter(shown.sights)))
             shown.sights[node.id] = state
             self.side.seen = state
-
 
     def _sight(self, shown: Shown, number: int) -> dict[str, Any]:
         return shown.sights.get(number) or sight_of(shown, number, self._index)
