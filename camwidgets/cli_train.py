@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from camwidgets.cli_train_options import Options, with_options
 from camwidgets.cli_train_setup import check_kind, map_size, network, opened
 
 if TYPE_CHECKING:
@@ -33,22 +34,6 @@ Dataset = Annotated[
     ),
 ]
 Out = Annotated[Path, typer.Option(help="Folder of the run, made if it is not there.")]
-Epochs = Annotated[int, typer.Option(min=1, help="Times that every picture is seen.")]
-BatchSize = Annotated[int, typer.Option("--batch", min=1, help="Pictures a step.")]
-Rate = Annotated[float, typer.Option(help="Highest learning rate, in (0, 1].")]
-Decay = Annotated[float, typer.Option(min=0.0, help="Weight decay (AdamW), ≥ 0.")]
-Schedule = Annotated[str, typer.Option(help='Of the rate: "onecycle" (up, then down) or "constant".')]
-Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn by chance.")]
-Validation = Annotated[str | None, typer.Option(help="A data set to judge by after each epoch, as DATASET.")]
-Limit = Annotated[int | None, typer.Option(min=1, help="So many pictures, drawn by chance.")]
-Size = Annotated[int | None, typer.Option(min=8, max=4096, help="Side that pictures are stretched to [default: own].")]
-Watch = Annotated[int, typer.Option(min=0, help="Pictures whose maps are kept after each epoch.")]
-Patience = Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without a lower val_loss.")]
-Device = Annotated[str, typer.Option(help='"auto", "cpu", "cuda" …')]
-Precision = Annotated[str, typer.Option(help='"float32" or "bf16" (autocast).')]
-Workers = Annotated[int, typer.Option(min=0, help="Processes that open pictures.")]
-Augment = Annotated[bool, typer.Option("--augment/--no-augment", help="Mirror, shift and relight pictures.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, given the same settings.")]
 Net = Annotated[str, typer.Option(help='"attention" (random weights), or a toy net by name, such as "toy-shortcut".')]
 Rule = Annotated[str, typer.Option(help='How maps are accumulated: "max" or "mean".')]
 Store = Annotated[str, typer.Option(help='How maps are kept: "float16" or "uint8".')]
@@ -74,33 +59,25 @@ Fill = Annotated[str, typer.Option(help="In the place of what is erased: grey, o
 
 
 @app.command()
-def classifier(
-    ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention",
-    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
-    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
-    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
-    augment: Augment = True, resume: Resume = False,
-) -> None:  # fmt: skip
+@with_options
+def classifier(options: Options, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention") -> None:
     """Classification alone: what the others are compared with."""
 
     @contextmanager
     def setup(data: Labelled) -> Iterator[Setup]:
         from camwidgets.learning.classification import ClassifierObjective
 
-        yield network(net, data, seed), ClassifierObjective()
+        yield network(net, data, options.seed), ClassifierObjective()
 
-    run(ctx.params, setup)
+    run(dataset, out, options, setup)
 
 
 @app.command()
+@with_options
 def oaa(
-    ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), rule: Rule = "max",
+    options: Options, dataset: Dataset, out: Out = Path("camwidgets-run"), rule: Rule = "max",
     store: Store = "float16", drop: Drop = False, drop_threshold: Threshold = 0.6, drop_rate: DropRate = 0.5,
     drop_where: DropWhere = "picture", begin: Begin = 1, labels: Labels = "multi-label",
-    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
-    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
-    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
-    augment: Augment = True, resume: Resume = False,
 ) -> None:  # fmt: skip
     """Online attention accumulation: classification, and each picture's maps gathered while the net learns."""
 
@@ -111,7 +88,7 @@ def oaa(
         from camwidgets.learning.oaa import OAAObjective
 
         check_kind(data, labels)
-        module = network("attention", data, seed)
+        module = network("attention", data, options.seed)
         layer = AttentionDrop(drop_threshold, drop_rate, drop_where) if drop else None
         size, run_folder = map_size(module, data.size), out.expanduser()
         inside = run_folder / "accumulated"
@@ -124,17 +101,14 @@ def oaa(
             if new and not (run_folder / "last.pt").exists():  # refused: it must not stand in the next one's way
                 shutil.rmtree(inside, ignore_errors=True)
 
-    run(ctx.params, setup)
+    run(dataset, out, options, setup)
 
 
 @app.command()
+@with_options
 def integral(
-    ctx: typer.Context, dataset: Dataset, maps: MapsFolder, out: Out = Path("camwidgets-run"), loss: Loss = "hybrid",
+    options: Options, dataset: Dataset, maps: MapsFolder, out: Out = Path("camwidgets-run"), loss: Loss = "hybrid",
     threshold: Between = 0.0,
-    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
-    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
-    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
-    augment: Augment = True, resume: Resume = False,
 ) -> None:  # fmt: skip
     """The integral model (OAA⁺): a net of its own learns the maps that `train oaa` accumulated of the same pictures."""
 
@@ -144,20 +118,17 @@ def integral(
 
         inside = maps / "accumulated"
         found = IntegralObjective(inside if inside.is_dir() else maps, loss, threshold)
-        yield network("attention", data, seed), found
+        yield network("attention", data, options.seed), found
 
-    run(ctx.params, setup)
+    run(dataset, out, options, setup)
 
 
 @app.command()
+@with_options
 def gain(
-    ctx: typer.Context, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention",
+    options: Options, dataset: Dataset, out: Out = Path("camwidgets-run"), net: Net = "attention",
     tap: TapName = None, alpha: Alpha = 1.0, masks: Masks = 0, weight: Weight = 10.0, omega: Omega = 10.0,
     tau: Tau = 0.5, score: Score = "probability", fill: Fill = "grey",
-    epochs: Epochs = 10, batch: BatchSize = 32, rate: Rate = 1e-3, decay: Decay = 2e-4, schedule: Schedule = "onecycle",
-    seed: Seed = 0, validation: Validation = None, limit: Limit = None, size: Size = None, watch: Watch = 6,
-    patience: Patience = None, device: Device = "auto", precision: Precision = "float32", workers: Workers = 0,
-    augment: Augment = True, resume: Resume = False,
 ) -> None:  # fmt: skip
     """Guided attention: where the net looks is trained too, by mining and (with --masks) by a few masks."""
 
@@ -166,41 +137,36 @@ def gain(
         from camwidgets.classifiers import wrap
         from camwidgets.learning.gain import GainObjective
 
-        module = network(net, data, seed)
+        module = network(net, data, options.seed)
         where = tap or list(wrap(module, input_size=data.size).stages)[-1]
         extra = None
         if masks:
             data.need_masks()
             if masks > len(data):
                 raise ValueError(f"--masks {masks} asks for more pictures than {data.name} has, {len(data)}")
-            extra = data.limit(masks, seed).ids
+            extra = data.limit(masks, options.seed).ids
         yield module, GainObjective(
             where, alpha=alpha, extra=extra, weight=weight, omega=omega, tau=tau, score=score, fill=fill
         )
 
-    run(ctx.params, setup)
+    run(dataset, out, options, setup)
 
 
 # ---------------------------------------------------------------------------------------------- what all of them do
 
 
-def run(given: dict[str, Any], setup: Callable[[Labelled], AbstractContextManager[Setup]]) -> None:
+def run(dataset: str, out: Path, options: Options, setup: Callable[[Labelled], AbstractContextManager[Setup]]) -> None:
     """Open the data, train, and say what came out; one sentence and exit status 1 for what cannot be done."""
     from camwidgets.learning.training import TrainingStopped, train
 
-    out: Path = given["out"].expanduser()
-    passed = (
-        "epochs", "batch", "rate", "decay", "schedule", "seed", "watch", "patience", "device", "precision", "workers",
-        "augment", "resume",
-    )  # fmt: skip
+    out = out.expanduser()
     try:
-        check_folder(out, given["resume"])
-        data = opened(given["dataset"], given["limit"], given["size"], given["seed"])
-        judged = None if given["validation"] is None else opened(given["validation"], None, given["size"], 0)
+        check_folder(out, options.resume)
+        data = opened(dataset, options.limit, options.size, options.seed)
+        judged = None if options.validation is None else opened(options.validation, None, options.size, 0)
         typer.echo(f"{data}")
         with setup(data) as (module, objective):
-            settings = {name: given[name] for name in passed}
-            made = train(module, data, objective, out, validation=judged, after_epoch=say, **settings)
+            made = train(module, data, objective, out, validation=judged, after_epoch=say, **options.training())
         end(made)
     except KeyboardInterrupt:  # before or after the training itself, which keeps what it has
         typer.secho("broken off before anything was trained", fg=typer.colors.RED, err=True)
