@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from camwidgets.cli_train_options import Options, with_options
-from camwidgets.cli_train_setup import check_kind, map_size, network, opened
+from camwidgets.cli_train_setup import check_kind, network, opened
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,13 +84,14 @@ def oaa(
     @contextmanager
     def setup(data: Labelled) -> Iterator[Setup]:
         from camwidgets.learning.accumulate import AttentionAccumulator
+        from camwidgets.learning.classification import map_size
         from camwidgets.learning.drop import AttentionDrop
         from camwidgets.learning.oaa import OAAObjective
 
         check_kind(data, labels)
         module = network("attention", data, options.seed)
         layer = AttentionDrop(drop_threshold, drop_rate, drop_where) if drop else None
-        size, run_folder = map_size(module, data.size), out.expanduser()
+        size, run_folder = map_size(module, len(data.classes), data.size), out.expanduser()
         inside = run_folder / "accumulated"
         new = not inside.exists()
         kept = AttentionAccumulator(inside, data.ids, data.classes, size, rule, store)

@@ -1,4 +1,4 @@
-"""What ``camwidgets train`` makes of its arguments: the data set, the network, the size of its maps."""
+"""What ``camwidgets train`` makes of its arguments: the data set, the network."""
 
 from __future__ import annotations
 
@@ -78,14 +78,3 @@ def network(name: str, data: Labelled, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return AttentionNet(len(data.classes))
-
-
-def map_size(net: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
-    """(h, w) of the maps that a net makes of pictures of (H, W)."""
-    import torch
-
-    from camwidgets.classifiers.guards import undisturbed
-
-    with torch.no_grad(), undisturbed(net):
-        F = net.scores(torch.zeros(1, 3, *size))  # type: ignore[operator]
-    return int(F.shape[-2]), int(F.shape[-1])

@@ -22,12 +22,12 @@ from camwidgets.learning.guidance import (
     extra_loss,
     guide,
     mining_loss,
-    scaled,
     soft_mask,
     tap_of,
     trainable_map,
 )
 from camwidgets.learning.labelled import Example, Labelled, open_labelled
+from camwidgets.learning.nets import scaled
 from camwidgets.learning.objective import Batch, View
 from camwidgets.learning.training import train
 

@@ -83,13 +83,18 @@ def scores_of(net: nn.Module, x: Tensor, present: Tensor, keep: Tensor | None = 
     return F
 
 
-def check_map_size(net: nn.Module, size: tuple[int, int], maps: Maps) -> None:
-    """ValueError if the net's maps of pictures of that size are not of the size of those that are kept."""
+def map_size(net: nn.Module, classes: int, size: tuple[int, int]) -> tuple[int, int]:
+    """(h, w) of the maps that a net makes of pictures of (H, W); TypeError, ValueError if it makes none."""
     device = next(net.parameters()).device
-    nothing = torch.zeros((1, len(maps.classes)), dtype=torch.bool)
+    nothing = torch.zeros((1, classes), dtype=torch.bool)
     with torch.no_grad(), undisturbed(net):
         F = scores_of(net, torch.zeros((1, 3, *size), device=device), nothing)
-    found = (F.shape[-2], F.shape[-1])
+    return F.shape[-2], F.shape[-1]
+
+
+def check_map_size(net: nn.Module, size: tuple[int, int], maps: Maps) -> None:
+    """ValueError if the net's maps of pictures of that size are not of the size of those that are kept."""
+    found = map_size(net, len(maps.classes), size)
     if found != maps.size:
         raise ValueError(
             f"this {type(net).__name__} makes maps of {found[0]}×{found[1]} of pictures of {size[0]}×{size[1]}, but "
@@ -108,11 +113,16 @@ def check_scores(F: Any, present: Tensor, net: nn.Module) -> None:
 def classification_loss(logits: Tensor, present: Tensor, labels: str) -> Tensor:
     """Binary cross-entropies ("multi-label") or the softmax cross-entropy of the one class present ("single-label")."""
     if labels == "multi-label":
-        return multi_label_bce(logits.float(), present)
-    return functional.cross_entropy(logits.float(), present.float().argmax(1))
+        return multi_label_bce(plain(logits), present)
+    return functional.cross_entropy(plain(logits), present.to(torch.uint8).argmax(1))
 
 
 def validated(logits: Tensor, present: Tensor, labels: str) -> dict[str, Tensor]:
     """"loss", and "top1": the share of pictures whose strongest logit is a class present."""
     right = present.gather(1, logits.argmax(1, keepdim=True)).float().mean()
     return {"loss": classification_loss(logits, present, labels), "top1": right}
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """Half precision (autocast) to float32; float32 and float64 as they are."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor

@@ -12,27 +12,27 @@ from torch import Tensor, nn
 
 from ..classifiers import Tap
 from ..errors import choose, unknown
+from .classification import LABELS, check_labels, classification_loss, validated
 from .feed import chosen_view, collated, moved, relit
 from .guidance import (
     FILLS,
-    LOSSES,
     OMEGA,
     SCORES,
     TAU,
-    classification_loss,
     erased,
     extra_loss,
     guide,
     mining_loss,
-    scaled,
     soft_mask,
     tap_of,
     trainable_map,
 )
+from .labelled import UNKNOWN, Example
+from .nets import scaled
 from .objective import Batch, View, normalised
 
 if TYPE_CHECKING:
-    from .labelled import Example, Labelled
+    from .labelled import Labelled
 
 __all__ = [
     "GainObjective", "classification_loss", "erased", "extra_loss", "guide", "mask_of_boxes", "mining_loss",
@@ -86,8 +86,8 @@ class GainObjective:
         self.tap, self.alpha, self.weight, self.extra_batch = str(tap), alpha, weight, extra_batch
         self.omega, self.tau = omega, tau
         self.score, self.fill = choose("score", score, SCORES), choose("fill", fill, FILLS)
-        self._asked = None if loss is None else choose("loss", loss, LOSSES)
-        self.loss = self._asked or LOSSES[0]
+        self._asked = None if loss is None else choose("loss", loss, LABELS)
+        self.loss = self._asked or LABELS[0]
         self._given = extra
         self._extra: list[Example] = []
         self._found: tuple[int, Tap] | None = None
@@ -110,11 +110,8 @@ class GainObjective:
 
     def check(self, data: Labelled) -> None:
         """The data has the labels that the loss needs, a positive somewhere, and the pictures that `extra` names."""
-        self.loss = self._asked or LOSSES[0 if data.multi_label else 1]
-        if self.loss == "multi-label":
-            data.need_multi_label()
-        else:
-            data.need_single_label()
+        self.loss = self._asked or LABELS[0 if data.multi_label else 1]
+        check_labels(data, self.loss)
         if not any(one.present.any() for one in data):
             raise ValueError(f"no picture of {data.name} holds any of its classes: there is no map to guide")
         self._extra = [] if self._given is None else self._masked(data, self._given)
@@ -125,8 +122,6 @@ class GainObjective:
 
     def _masked(self, data: Labelled, given: Extra) -> list[Example]:
         """The pictures of the extra supervision with their masks."""
-        from .labelled import Example
-
         places = {id: place for place, id in enumerate(data.ids)}
         if not given:
             raise ValueError("extra names no picture; give ids or masks of some, or None for GAIN without them")
@@ -177,7 +172,7 @@ class GainObjective:
         x = normalised(moved(pictures, view))
         x = relit(x, batch.generator) if batch.augmented else x
         masks = moved(masks[:, None], view)[:, 0]
-        none = torch.full((len(batch), *batch.view.size), 255, dtype=torch.uint8)
+        none = torch.full((len(batch), *batch.view.size), UNKNOWN, dtype=torch.uint8)
         device = batch.x.device
         return (
             torch.cat([batch.x, x.to(device)]),
@@ -187,9 +182,7 @@ class GainObjective:
 
     def validate(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """ "loss": L_cl; "top1": the share of pictures whose strongest logit is a class present."""
-        logits = net(batch.x).float()
-        right = batch.present.gather(1, logits.argmax(1, keepdim=True)).float().mean()
-        return {"loss": classification_loss(logits, batch.present, self.loss), "top1": right}
+        return validated(net(batch.x), batch.present, self.loss)
 
     def end_epoch(self, net: nn.Module, epoch: int) -> dict[str, float]:
         """Nothing of its own."""
@@ -218,9 +211,9 @@ def _as_mask(given: Any, data: Labelled, id: str) -> Tensor:
             f"{data.size}"
         )
     given = torch.from_numpy(given.copy()) if isinstance(given, np.ndarray) else given
-    highest = int(given[given != 255].max()) if (given != 255).any() else 0
+    highest = int(given[given != UNKNOWN].max()) if (given != UNKNOWN).any() else 0
     if highest > len(data.classes):
-        raise ValueError(f"the mask of {id!r} holds {highest}; valid: 0, 1 … {len(data.classes)} and 255")
+        raise ValueError(f"the mask of {id!r} holds {highest}; valid: 0, 1 … {len(data.classes)} and {UNKNOWN}")
     return given
 
 

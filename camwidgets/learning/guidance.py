@@ -36,11 +36,13 @@ from ..catcher import Catcher
 from ..classifiers import Tap, wrap
 from ..errors import choose
 from ..evidence import channels_first
+from .classification import LABELS, plain
+from .labelled import UNKNOWN
+from .nets import scaled
 
 OMEGA, TAU = 10.0, 0.5
 SCORES = ("probability", "logit")
 FILLS = ("grey", "picture")
-LOSSES = ("multi-label", "single-label")
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def guide(net: nn.Module, tap: Tap | str, x: Tensor, present: Tensor, create_gra
                 f"the logits are {tuple(logits.shape)} and present is {tuple(present.shape)}; B×C is needed"
             )
         pictures, classes = present.to(logits.device).nonzero(as_tuple=True)
-        maps = _plain(f).new_zeros((len(pictures), *_places(f, tap)))
+        maps = plain(f).new_zeros((len(pictures), *_places(f, tap)))
         slots = _slots(pictures)
         for slot in range(int(slots.max()) + 1 if len(slots) else 0):
             chosen = slots == slot
@@ -89,7 +91,7 @@ def guide(net: nn.Module, tap: Tap | str, x: Tensor, present: Tensor, create_gra
                 maps = maps.index_put((chosen.nonzero()[:, 0],), _grad_cam(f, g, tap)[pictures[chosen]])
     if not create_graph:
         logits, maps = logits.detach(), maps.detach()
-    return Guided(_plain(logits), pictures, classes, maps)
+    return Guided(plain(logits), pictures, classes, maps)
 
 
 def trainable_map(net: nn.Module, tap: Tap | str, x: Tensor, present: Tensor, create_graph: bool = True) -> Tensor:
@@ -108,12 +110,6 @@ def trainable_map(net: nn.Module, tap: Tap | str, x: Tensor, present: Tensor, cr
     found = guide(net, tap, x, present, create_graph)
     whole = found.maps.new_zeros((*present.shape, *found.maps.shape[1:]))
     return whole.index_put((found.pictures, found.classes), found.maps)
-
-
-def scaled(maps: Tensor) -> Tensor:
-    """Each map (…×h×w, ≥ 0) divided by its maximum, in the graph; 0 where the maximum is 0."""
-    most = maps.amax((-2, -1), keepdim=True)
-    return torch.where(most > 0, maps / torch.where(most > 0, most, 1.0), 0.0)
 
 
 def soft_mask(maps: Tensor, omega: float = OMEGA, tau: float = TAU) -> Tensor:
@@ -151,7 +147,7 @@ def mining_loss(
         A scalar in the graph; 0 if no picture has a class.
     """
     choose("score", score, SCORES)
-    choose("loss", loss, LOSSES)
+    choose("loss", loss, LABELS)
     choose("fill", fill, FILLS)
     if not len(guided.pictures):
         return guided.logits.sum() * 0
@@ -159,7 +155,7 @@ def mining_loss(
     under = _others(x)[guided.pictures] if fill == "picture" else 0.0
     with second_order(), unrecorded(net):
         logits = net(erased(shown, guided.scaled.to(x.dtype), omega, tau, under))
-    logits = _plain(logits)
+    logits = plain(logits)
     if score == "probability":
         logits = logits.sigmoid() if loss == "multi-label" else logits.softmax(1)
     s = logits[torch.arange(len(logits), device=logits.device), guided.classes]
@@ -188,20 +184,13 @@ def extra_loss(guided: Guided, masks: Tensor) -> Tensor:
     shown = wanted.flatten(1).any(1)
     if not shown.any():
         return guided.maps.sum() * 0
-    known = (own != 255).to(guided.maps.dtype)
+    known = (own != UNKNOWN).to(guided.maps.dtype)
     size = guided.maps.shape[-2:]
     H, weight = (F.interpolate(one[:, None], size, mode="area")[:, 0][shown] for one in (wanted, known))
     H = H / weight.clamp(min=1e-6)
     error = (guided.scaled[shown] - H) ** 2
     each = (weight * error).sum((-2, -1)) / weight.sum((-2, -1))
     return _by_picture(each, guided.pictures[shown])
-
-
-def classification_loss(logits: Tensor, present: Tensor, loss: str = "multi-label") -> Tensor:
-    """L_cl: multi-label soft margin, −mean_c [z log σ(y) + (1 − z) log σ(−y)], or cross-entropy of the one class."""
-    if choose("loss", loss, LOSSES) == "multi-label":
-        return F.multilabel_soft_margin_loss(logits, present.to(logits.dtype))
-    return F.cross_entropy(logits, present.to(torch.uint8).argmax(1))
 
 
 def tap_of(net: nn.Module, name: str, size: tuple[int, int]) -> Tap:
@@ -227,13 +216,8 @@ def _run(net: nn.Module, tap: Tap, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _grad_cam(f: Tensor, g: Tensor, tap: Tap) -> Tensor:
-    f, g = channels_first(_plain(f), tap), channels_first(_plain(g), tap)
+    f, g = channels_first(plain(f), tap), channels_first(plain(g), tap)
     return (g.mean((-2, -1), keepdim=True) * f).sum(1).relu()
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """Half precision (autocast) to float32; float32 and float64 as they are."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _places(f: Tensor, tap: Tap) -> tuple[int, int]:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import RunFolder, TrainingStopped
+from .classification import validated
 from .feed import END, STEP, Feed, chance_of, still_batches
 from .objective import Batch, Objective, normalised
-from .steps import checked_losses, classification, gradient_norm, interruptible, on_device, seeded
+from .steps import checked_losses, gradient_norm, interruptible, on_device, seeded
 
 if TYPE_CHECKING:
     from .labelled import Example, Labelled
@@ -183,7 +184,7 @@ class Loop:
     def _validated(self) -> Told:
         if self.validation is None:
             return {}
-        validate = getattr(self.objective, "validate", None) or classification
+        validate = getattr(self.objective, "validate", None) or _validate
         sums: Told = {}
         with torch.no_grad():
             for batch in still_batches(self.validation, self.settings.batch):
@@ -284,6 +285,11 @@ class Loop:
                 f"{what} could not be written after epoch {self.epoch}, step {self.step} ({error}): the last "
                 f"checkpoint in {str(self.folder.folder)!r} is whole; make room and train again to go on from it"
             ) from error
+
+
+def _validate(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Of an objective that has none of its own: C binary cross-entropies."""
+    return validated(net(batch.x), batch.present, "multi-label")
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, Any]:

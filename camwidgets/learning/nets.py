@@ -165,9 +165,22 @@ def attention_maps(F: Tensor, present: Tensor) -> Tensor:
     """
     if F.ndim != 4 or present.shape != F.shape[:2]:
         raise ValueError(f"F must be B×C×h×w and present B×C; got {tuple(F.shape)} and {tuple(present.shape)}")
-    highest = F.amax((-2, -1), keepdim=True)
-    speaks = present.to(F.device, torch.bool)[..., None, None] & (highest > 0) & highest.isfinite()
-    return torch.where(speaks, F.relu() / torch.where(speaks, highest, 1.0), 0.0)
+    A = F.relu()
+    counts = present.to(F.device, torch.bool)[..., None, None] & A.amax((-2, -1), keepdim=True).isfinite()
+    return scaled(torch.where(counts, A, 0.0))
+
+
+def scaled(maps: Tensor) -> Tensor:
+    """Each map (…×h×w, ≥ 0) divided by its maximum, in the graph; 0 where the maximum is 0.
+
+    Example:
+        >>> scaled(torch.tensor([[[4.0, 1.0]], [[0.0, 0.0]]]))
+        tensor([[[1.0000, 0.2500]],
+        <BLANKLINE>
+                [[0.0000, 0.0000]]])
+    """
+    highest = maps.amax((-2, -1), keepdim=True)
+    return torch.where(highest > 0, maps / torch.where(highest > 0, highest, 1.0), 0.0)
 
 
 def _backbone(stages: Sequence[Sequence[int]]) -> nn.Sequential:

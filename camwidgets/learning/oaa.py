@@ -25,7 +25,7 @@ from .classification import (
 from .classification import ClassifierObjective as ClassifierObjective
 from .drop import AttentionDrop
 from .losses import check_threshold, enhancement, hybrid, soft_label
-from .nets import TwoBranchNet, attention_maps
+from .nets import TwoBranchNet, attention_maps, scaled
 from .objective import Batch
 
 if TYPE_CHECKING:
@@ -267,10 +267,8 @@ def target_maps(maps: Maps, batch: Batch, F: Tensor) -> tuple[Tensor, Tensor]:
     M = maps.batch(batch.ids)
     if M.shape != F.shape:
         raise ValueError(f"the accumulated maps are {tuple(M.shape[2:])}, those of the net {tuple(F.shape[2:])}")
-    highest = M.amax((-2, -1), keepdim=True)
-    p = M / torch.where(highest > 0, highest, 1.0)
-    known = batch.present & (highest > 0).flatten(1).to(batch.present.device)
-    return batch.view.to_view(p).clamp(0, 1).to(F.device), known
+    known = batch.present & M.flatten(2).any(2).to(batch.present.device)
+    return batch.view.to_view(scaled(M)).clamp(0, 1).to(F.device), known
 
 
 def check_maps(maps: Maps, data: Labelled) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import choose
 from .labelled import MOST_CLASSES, UNKNOWN, Example, Labelled
+from .nets import scaled
 from .quality import resized
 
 CONFLICTS = ("ignore", "largest")
@@ -78,10 +79,8 @@ def pseudo_labels(
     if not len(there):
         return np.zeros(size, np.uint8)
     large = resized(maps, size, len(present))[there].clip(min=0)
-    tops = large.max((1, 2), keepdims=True)
-    scaled = np.divide(large, tops, out=np.zeros_like(large), where=tops > 0)
     regions = regions_of(pixels, superpixels)
-    chances = region_means(scaled, regions)  # C'×regions
+    chances = region_means(scaled(torch.from_numpy(large)).numpy(), regions)  # C'×regions
     label, top = (there[chances.argmax(0)] + 1).astype(np.uint8), chances.max(0)
     if conflict == "ignore":
         label[(chances >= max(rivals, 1e-9)).sum(0) > 1] = UNKNOWN
@@ -219,5 +218,5 @@ def checked_saliency(saliency: np.ndarray | Tensor, size: tuple[int, ...], regio
     values = np.asarray(saliency, np.float32)
     if values.ndim != 2 or not np.isfinite(values).all() or values.min() < 0:
         raise ValueError(f"a saliency map is h×w finite numbers ≥ 0; got {values.dtype} of shape {values.shape}")
-    large = resized(values[None], size, 1)
-    return np.asarray(region_means(large / max(float(large.max()), 1e-12), regions)[0])
+    large = torch.from_numpy(resized(values[None], size, 1))
+    return np.asarray(region_means(scaled(large).numpy(), regions)[0])

@@ -26,6 +26,7 @@ from ..classifiers.preprocessing import Preprocessing
 from ..classifiers.states import adapt, read_state
 from ..errors import unknown
 from .files import MOST_TEXT, read_arrays, read_json
+from .labelled import UNKNOWN
 from .netspec import rebuilt
 from .objective import MEAN, STD
 
@@ -104,7 +105,7 @@ class Run:
         if "masks" not in self._pictures:
             return None
         found: NDArray[np.uint8] = self._pictures["masks"][self._place(id)]
-        return None if (found == 255).all() else found
+        return None if (found == UNKNOWN).all() else found
 
     def layers(self, epoch: int) -> list[str]:
         """The names of the maps kept at an epoch: "current", and "cumulative", "dropped" … where there are."""

@@ -37,14 +37,6 @@ def gradient_norm(net: nn.Module) -> float:
     return float(torch.stack(norms).norm()) if norms else 0.0
 
 
-def classification(net: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """ "loss": binary cross-entropy over classes; "top1": share whose strongest logit is a class present."""
-    logits = net(batch.x).float()
-    loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.present.float())
-    right = batch.present.gather(1, logits.argmax(1, keepdim=True)).float().mean()
-    return {"loss": loss, "top1": right}
-
-
 def logits_of(net: nn.Module, picture: Tensor) -> Tensor:
     """What the network answers to one uint8 picture; the network is left as it was."""
     with torch.no_grad(), undisturbed(net):

@@ -25,6 +25,7 @@ from ..errors import choose, unknown
 from .checkpoint import RunFolder, TrainingStopped
 from .feed import Feed
 from .files import read_arrays, write_arrays
+from .labelled import UNKNOWN
 from .loop import Callers, Loop, Settings, Told
 from .netspec import spec_of
 from .objective import Objective
@@ -240,7 +241,7 @@ def _watched(data: Labelled, watch: int | Sequence[str]) -> list[Example]:
 
 def _pictures(examples: Sequence[Example], data: Labelled) -> dict[str, Any]:
     height, width = data.size
-    none = np.full((height, width), 255, np.uint8)
+    none = np.full((height, width), UNKNOWN, np.uint8)
     found = {
         "ids": np.array([one.id for one in examples], dtype=str),
         "pictures": np.array([one.picture.permute(1, 2, 0).numpy() for one in examples], np.uint8).reshape(
