@@ -111,6 +111,16 @@ def test_no_failure_offers_the_least_confident() -> None:
     assert len(confusion_figure(table).data) == 1
 
 
+def test_a_table_of_nothing_says_so() -> None:
+    """Made by hand: `failures` itself refuses to decide nothing."""
+    table = FailureTable(["cat", "dog"], (), {}, {})
+    assert np.isnan(table.accuracy)
+    assert (len(table), table.failures, table.least_confident()) == (0, (), [])
+    assert str(table) == "no picture was decided"
+    assert table.confusion().shape == (0, 0)
+    assert list(table.to_frame()) == ["id", "label", "predicted", "confidence", "own", "right"]
+
+
 def test_groups_name_the_channel_that_was_planted() -> None:
     wrong = [(flat(RED, YELLOW), 0), (flat(GREEN, YELLOW), 1), (flat((230, 0, 0), YELLOW), 0)]
     right = [(flat(BLUE), 2), (flat((0, 0, 200)), 2), (flat(RED), 0)]

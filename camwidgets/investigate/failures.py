@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,8 @@ class FailureTable:
 
     @property
     def accuracy(self) -> float:
-        """Share of the pictures that are classified rightly."""
-        return sum(d.right for d in self.decided) / len(self.decided)
+        """Share of the pictures that are classified rightly; NaN where none was decided."""
+        return sum(d.right for d in self.decided) / len(self.decided) if self.decided else float("nan")
 
     def __len__(self) -> int:
         """How many failures there are."""
@@ -85,6 +85,8 @@ class FailureTable:
 
     def __str__(self) -> str:
         n, wrong = len(self.decided), len(self)
+        if not n:
+            return "no picture was decided"
         if not wrong:
             least = [f"{d.id} ({self.labels[d.predicted]!r} {d.confidence:.0%})" for d in self.least_confident(3)]
             return f"no failure among {n} pictures; the least confident: {', '.join(least)}"
@@ -116,7 +118,8 @@ class FailureTable:
 
         rows = [asdict(d) | {"label": self.labels[d.label], "predicted": self.labels[d.predicted], "right": d.right}
                 for d in self.decided]  # fmt: skip
-        return pd.DataFrame(rows).set_index("number")
+        columns = [*(one.name for one in fields(Decided)), "right"]
+        return pd.DataFrame(rows, columns=columns).set_index("number")
 
     def input(self, one: Decided) -> Tensor:
         """The 1×3×h×w network input of a picture of the table.
