@@ -116,7 +116,7 @@ def write_explanation(
 
 def _switchable(picture: Path, settings: Settings) -> tuple[Explanation, str, str]:
     """From one pass; the page makes the other stages' maps itself."""
-    from .widgets.export import export_html
+    from .widgets.cam.export import export_html
 
     image = open_image(picture)
     evidence = capture(settings.classifier, image, settings.target, taps="stages")

@@ -21,9 +21,10 @@ import camwidgets
 from camwidgets import AdversarialExplorer
 from camwidgets.figures.tree_diff import SIGNS, colour_of
 from camwidgets.investigate import open_bundle, rival, sweep
-from camwidgets.widgets import adversarial_pace, adversarial_work
-from camwidgets.widgets.adversarial_traits import spread
-from camwidgets.widgets.adversarial_words import check_size
+from camwidgets.widgets.adversarial import pace as adversarial_pace
+from camwidgets.widgets.adversarial import work as adversarial_work
+from camwidgets.widgets.adversarial.traits import spread
+from camwidgets.widgets.adversarial.words import check_size
 from tests.explorer_nets import LABELS, Gate, photo, small, small_module
 from tests.nets import state
 

@@ -17,7 +17,7 @@ from PIL import Image
 import camwidgets
 from camwidgets import Benchmark
 from camwidgets.datasets import open_dataset
-from camwidgets.widgets.benchmark_work import Clock
+from camwidgets.widgets.benchmark.work import Clock
 from camwidgets.widgets.worker import Superseded
 from tests.explorer_nets import Gate, photo, small
 
@@ -177,7 +177,7 @@ def test_cancel_is_heard_within_a_picture(tmp_path: Path) -> None:
 
 
 def test_the_table_is_brought_up_to_date_while_a_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("camwidgets.widgets.benchmark_record.SEEN", 0.0)
+    monkeypatch.setattr("camwidgets.widgets.benchmark.record.SEEN", 0.0)
     gate = Gate()
     options: dict[str, Any] = {"methods": ["gradcam", "random"], "tests": ["energy"], "target": "predicted"}
     bench = Benchmark(small(module=gate), "toyworld", tmp_path / "runs.sqlite", limit=40, **options).wait()
@@ -214,7 +214,7 @@ def test_the_table_is_brought_up_to_date_while_a_run_goes_on(tmp_path: Path, mon
 
 def test_the_clock_tells_the_present_rate_and_stops_between_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     now, said = [100.0], list[dict[str, Any]]()
-    monkeypatch.setattr("camwidgets.widgets.benchmark_work.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("camwidgets.widgets.benchmark.work.time.monotonic", lambda: now[0])
     clock = Clock(100, said.append)
     for done in range(1, 61):  # thirty pictures in ten seconds each, thirty in two
         now[0] += 10 if done <= 30 else 2
@@ -389,7 +389,7 @@ def test_a_curve_over_layers_is_told(bench: Benchmark) -> None:
 
 def test_engine_and_fit_go_to_evaluate(bench: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """That Ray's numbers are those of this process is shown in test_ray.py."""
-    from camwidgets.widgets import benchmark_work
+    from camwidgets.widgets.benchmark import work as benchmark_work
 
     asked: dict[str, Any] = {}
     made = benchmark_work.evaluate

@@ -16,7 +16,7 @@ import camwidgets
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import blame
-from camwidgets.widgets.failure_words import blame_words
+from camwidgets.widgets.failure.words import blame_words
 from tests.nets import state
 
 

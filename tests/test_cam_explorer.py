@@ -22,7 +22,7 @@ from PIL import Image
 import camwidgets
 from camwidgets import CamExplorer, Explanation
 from camwidgets.widgets import sources
-from camwidgets.widgets.export import export_html
+from camwidgets.widgets.cam.export import export_html
 from camwidgets.widgets.worker import Superseded, Ticket, Worker
 from tests.explorer_nets import LABELS, Gate, photo, small
 

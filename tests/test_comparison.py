@@ -20,8 +20,8 @@ from torch import Tensor
 import camwidgets
 from camwidgets import Explanation, MethodComparison, settings
 from camwidgets.maps import Method, Parameter, Request
-from camwidgets.widgets.comparison_cells import passes_text, seconds_text
-from camwidgets.widgets.comparison_work import Costly, Pace
+from camwidgets.widgets.comparison.cells import passes_text, seconds_text
+from camwidgets.widgets.comparison.work import Costly, Pace
 from tests.explorer_nets import Gate, photo, small
 
 GRADIENT = ("gradcam", "layercam", "gradcam++")
@@ -250,7 +250,7 @@ def test_a_long_one_asks_first_and_runs_when_told() -> None:
 
 def test_pace_estimates_from_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("camwidgets.widgets.comparison_work.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("camwidgets.widgets.comparison.work.time.perf_counter", lambda: clock[0])
     told: list[tuple[float, str]] = []
     pace = Pace(lambda: None, lambda share, text: told.append((share, text)), patience=60)
     pace.passes.counts.forward = 17
@@ -269,7 +269,7 @@ def test_pace_estimates_from_the_first_batch(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_what_comes_first_is_no_measure_of_enhancement(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("camwidgets.widgets.comparison_work.time.perf_counter", lambda: clock[0])
+    monkeypatch.setattr("camwidgets.widgets.comparison.work.time.perf_counter", lambda: clock[0])
     pace = Pace(lambda: None, lambda share, text: None, patience=60, skip=1)
     pace.passes.counts.forward = 27  # the picture, then 26 windows scored: the first of 27 steps
     clock[0] += 1

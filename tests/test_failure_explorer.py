@@ -23,9 +23,10 @@ from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.investigate import Edit, Edits, Region, blame, open_bundle, save_bundle
 from camwidgets.investigate.groups import group_failures
-from camwidgets.widgets import failure_record, failure_work
-from camwidgets.widgets.failure_case import Case
-from camwidgets.widgets.failure_work import LIVE
+from camwidgets.widgets.failure import record as failure_record
+from camwidgets.widgets.failure import work as failure_work
+from camwidgets.widgets.failure.case import Case
+from camwidgets.widgets.failure.work import LIVE
 from tests.nets import state
 from tests.test_failures import BLUE, DATA, GREEN, RED, YELLOW, flat, net
 

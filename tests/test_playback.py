@@ -16,8 +16,9 @@ import traitlets
 from camwidgets import Playback
 from camwidgets.learning.files import write_arrays, write_json
 from camwidgets.learning.run import open_run
-from camwidgets.widgets import playback_reel, playback_work
-from camwidgets.widgets.playback_reel import quantised
+from camwidgets.widgets.playback import reel as playback_reel
+from camwidgets.widgets.playback import work as playback_work
+from camwidgets.widgets.playback.reel import quantised
 from camwidgets.widgets.worker import Superseded
 from tests.playback_runs import SIDE, about_of, write_epoch, write_run
 

@@ -20,7 +20,7 @@ import camwidgets
 from camwidgets import Decomposition, TreeExplorer
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.decomposition.fidelity import channel_means
-from camwidgets.widgets.tree_export import path_of
+from camwidgets.widgets.tree.export import path_of
 from tests.explorer_nets import LABELS, Gate, photo, small
 from tests.nets import state
 
@@ -429,7 +429,7 @@ def test_building_an_index_tells_how_far_it_is_and_can_be_stopped() -> None:
 
 
 def test_a_problem_with_one_channel_does_not_take_the_tree_away(explorer: TreeExplorer, monkeypatch: Any) -> None:
-    import camwidgets.widgets.tree_index as module
+    import camwidgets.widgets.tree.index as module
 
     def broken(*_: Any) -> Any:
         raise RuntimeError("no view today")

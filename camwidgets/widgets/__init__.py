@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from .adversarial import AdversarialExplorer
-from .benchmark import Benchmark
-from .cam_explorer import CamExplorer
-from .comparison import MethodComparison
-from .failure_explorer import FailureExplorer
-from .playback import Playback
-from .tree_explorer import TreeExplorer
+from .adversarial.explorer import AdversarialExplorer
+from .benchmark.benchmark import Benchmark
+from .cam.explorer import CamExplorer
+from .comparison.comparison import MethodComparison
+from .failure.explorer import FailureExplorer
+from .playback.playback import Playback
+from .tree.explorer import TreeExplorer
 
 __all__ = [
     "AdversarialExplorer",

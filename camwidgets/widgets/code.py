@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..maps.method import Method
 
 if TYPE_CHECKING:
-    from .comparison_cells import Cell
+    from .comparison.cells import Cell
 
 
 def view_code(classifier: str, image: str, method: Method, target: tuple[int, str], view: Mapping[str, Any]) -> str:

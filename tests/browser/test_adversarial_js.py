@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, expect
 from camwidgets import AdversarialExplorer
 from camwidgets.figures.overlay import overlay
 from camwidgets.maps.fusion import upsample
-from camwidgets.widgets import assets
 from tests.browser.pictures import canvas_pixels, changed_share
 from tests.browser.stub import StubPage, StubView
 from tests.browser.test_explorer_js import CONTRASTS, FRAMES
@@ -57,17 +56,6 @@ def go(view: StubView, index: int) -> None:
 def seen(view: StubView, place: str, number: int = 0) -> np.ndarray:
     settle(view)
     return canvas_pixels(view.root.locator(place).nth(number))[..., :3]
-
-
-# ---------------------------------------------------------------------------------------------- parts
-
-
-def test_parts_are_modules_of_their_own() -> None:
-    for name in assets.ADVERSARIAL:
-        text = assets.part(name)
-        assert len(text.splitlines()) < 300, name
-        assert "</script" not in text
-        assert "innerHTML" not in text
 
 
 # ---------------------------------------------------------------------------------------------- one slider

@@ -9,7 +9,6 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from camwidgets import Benchmark
-from camwidgets.widgets import assets
 from tests.browser.pictures import keep_screenshot
 from tests.browser.stub import StubPage, StubView
 from tests.browser.test_explorer_js import CONTRASTS, FRAMES
@@ -57,14 +56,6 @@ def first_column(view: StubView) -> list[str]:
 def rows(view: StubView) -> Locator:
     return view.root.locator(".cw-table-results tbody tr")
 
-
-def test_parts_are_modules_of_their_own() -> None:
-    for name in assets.BENCHMARK:
-        text = assets.part(name)
-        assert "import " not in assets._IMPORT.sub("", text), f"{name} imports what joining does not drop"
-    whole = assets.esm(assets.BENCHMARK)
-    assert whole.count("export default") == 1
-    assert "\nexport function" not in whole
 
 
 # ---------------------------------------------------------------------------------------------- results

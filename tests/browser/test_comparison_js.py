@@ -11,7 +11,6 @@ from playwright.sync_api import Locator, expect
 
 from camwidgets import MethodComparison
 from camwidgets.figures.overlay import overlay
-from camwidgets.widgets import assets
 from tests.browser.pictures import canvas_pixels, changed_share, colours
 from tests.browser.stub import StubPage, StubView
 from tests.browser.test_explorer_js import CONTRASTS, FRAMES
@@ -84,13 +83,6 @@ def test_every_cell_draws_its_own_map_as_python_would(view: StubView, comparison
         assert colours(shown) > 50
     assert changed_share(seen[0], seen[1]) > 0.1
 
-
-def test_parts_are_modules_of_their_own() -> None:
-    for name in assets.COMPARISON:
-        text = assets.part(name)
-        assert len(text.splitlines()) < 300, name
-        assert "</script" not in text
-        assert "innerHTML" not in text
 
 
 def test_hover_is_linked(view: StubView, comparison: MethodComparison) -> None:

@@ -13,7 +13,6 @@ import camwidgets
 from camwidgets import FailureExplorer
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.investigate import Edit, Region
-from camwidgets.widgets import assets
 from tests.browser.pictures import Pixels, canvas_pixels, keep_screenshot
 from tests.browser.stub import StubPage, StubView
 from tests.browser.test_explorer_js import CONTRASTS, FRAMES
@@ -79,14 +78,6 @@ def drag(view: StubView, *points: tuple[float, float]) -> None:
         view.page.mouse.move(*spot)
     view.page.mouse.up()
 
-
-def test_parts_are_modules_of_their_own() -> None:
-    for name in assets.FAILURES:
-        text = assets.part(name)
-        assert "import " not in assets._IMPORT.sub("", text), f"{name} imports what joining does not drop"
-    whole = assets.esm(assets.FAILURES)
-    assert whole.count("export default") == 1
-    assert "\nexport function" not in whole
 
 
 # ---------------------------------------------------------------------------------------------- gallery

@@ -13,7 +13,6 @@ from playwright.sync_api import Locator, expect
 from camwidgets import Playback
 from camwidgets.figures.overlay import overlay
 from camwidgets.learning.run import open_run
-from camwidgets.widgets import assets
 from tests.browser.pictures import canvas_pixels, changed_share, colours
 from tests.browser.stub import StubPage, StubView
 from tests.browser.test_explorer_js import CONTRASTS, FRAMES
@@ -71,13 +70,6 @@ def drawn(folder: Path, epoch: int, id: str, c: int, layer: str) -> np.ndarray:
 
 # ---------------------------------------------------------------------------------------------- drawing
 
-
-def test_parts_are_modules_of_their_own() -> None:
-    for name in assets.PLAYBACK:
-        text = assets.part(name)
-        assert len(text.splitlines()) < 300, name
-        assert "</script" not in text
-        assert "innerHTML" not in text
 
 
 def test_maps_are_drawn_as_python_would(view: StubView, folders: tuple[Path, Path]) -> None:

@@ -17,7 +17,7 @@ from tests.playback_runs import write_epoch, write_run
 # The second cell's second widget waits in the middle of growing a tree until the test lets it go on.
 SLOW = """
 import threading
-from camwidgets.widgets import playback_work
+from camwidgets.widgets.playback import work as playback_work
 gate, real = threading.Event(), playback_work.compared
 def slow(sides, tell):
     tell("growing the tree of epoch 0 …", 0.4)

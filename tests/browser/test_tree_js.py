@@ -10,10 +10,10 @@ from playwright.sync_api import expect
 import camwidgets
 from camwidgets.decomposition.channels import what_it_sees
 from camwidgets.decomposition.patches import DatasetIndex
-from camwidgets.widgets.tree_panel import TreePanel
-from camwidgets.widgets.tree_sight import problem_state, sight_state
-from camwidgets.widgets.tree_view import side_state
-from camwidgets.widgets.tree_work import Shown, Want
+from camwidgets.widgets.tree.panel import TreePanel
+from camwidgets.widgets.tree.sight import problem_state, sight_state
+from camwidgets.widgets.tree.view import side_state
+from camwidgets.widgets.tree.work import Shown, Want
 from tests.browser.pictures import colours, shown_pixels
 from tests.browser.stub import StubPage, StubView
 from tests.explorer_nets import photo, small

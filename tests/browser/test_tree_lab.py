@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from camwidgets import decompose
 from camwidgets.figures.layout import arrange
 from camwidgets.widgets import assets
-from camwidgets.widgets.tree_page import page_layout
+from camwidgets.widgets.tree.page import page_layout
 from tests.browser.lab import Lab
 from tests.browser.pictures import colours, keep_screenshot, shown_pixels
 from tests.browser.test_explorer_lab import IN_KERNEL
@@ -317,7 +317,7 @@ def test_the_page_lays_out_as_python_does(page: Page) -> None:
     ids = sorted(decomposed.nodes)
     for opened, most in ((ids, 200), (ids, 25), (ids[:3], 200), ([0], 200), ([], 200), (ids[::2], 40)):
         ours = arrange(decomposed, set(opened), 900.0, most)
-        source = assets.part("tree_layout.js").replace("export function", "function")
+        source = assets.part("tree/layout.js").replace("export function", "function")
         theirs = page.evaluate(
             "([source, tree, opened]) => { const f = new Function(source + '; return arrange;')();"
             "const { places, height, cut } = f(tree, new Set(opened)); "

@@ -1,0 +1,1 @@
+"""What an attack changes, while its strength grows."""

@@ -1,0 +1,1 @@
+"""How good are the maps: runs of `evaluate`, followed and compared."""

@@ -1,0 +1,1 @@
+"""One picture, one network: where does it look."""

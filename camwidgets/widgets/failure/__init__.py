@@ -1,0 +1,1 @@
+"""From what is misclassified to a cause and its check."""

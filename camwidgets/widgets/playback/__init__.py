@@ -1,0 +1,1 @@
+"""What a training looked at, epoch by epoch."""

@@ -1,0 +1,1 @@
+"""From the decision through its channels, layer by layer."""

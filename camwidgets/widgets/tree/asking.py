@@ -1,0 +1,150 @@
+"""How a tree explorer asks: its traits become one request; the worker answers the newest, and every failure is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import traitlets as t
+
+from ...classifiers.classifier import Classifier
+from ..sources import Pictures
+from ..speaking import BadValue, checked, failure
+from ..worker import Superseded, Ticket, Worker
+from .acts import TreeActs
+from .export import FILES, export, file_name
+from .panel import TreePanel
+from .traits import SETTINGS
+from .work import Shown, TreeMaker, Want
+
+
+@dataclass(frozen=True)
+class Job:
+    """A view to be shown; with `file`, also something to be written and sent to the browser."""
+
+    want: Want
+    file: str = ""
+
+
+class TreeAsking(TreeActs):
+    """The part of `TreeExplorer` between the traits and the worker."""
+
+    classifier: Classifier
+    pictures: Pictures
+    head: TreePanel
+    _maker: TreeMaker
+    _worker: Worker[Job]
+    _local: Any
+    _ready: bool
+
+    @t.validate("picture")
+    def _known_picture(self, proposal: Any) -> str:
+        if not proposal.value or proposal.value in self.pictures:
+            return str(proposal.value)
+        try:
+            return self.pictures.add_path(proposal.value)
+        except (OSError, ValueError) as error:
+            raise BadValue(str(error)) from error
+
+    @t.validate("target", "beside")
+    def _known_class(self, proposal: Any) -> Any:
+        if proposal.value is None:
+            return None
+        with checked():
+            return self.classifier.index(proposal.value)
+
+    @property
+    def _has_means(self) -> bool:
+        return bool(self._maker.means)
+
+    @t.observe(*SETTINGS)
+    def _resettled(self, change: Any) -> None:
+        if not self._asks:
+            return
+        if change.name == "picture" and self.target is not None:
+            self.target = None  # asks again, for the top class of the new picture
+            return
+        self._submit(self._want(None))
+
+    @t.observe("opened", "selected", "removed", "removal")
+    def _looked(self, _: Any) -> None:
+        if self._asks:
+            self._submit(self._want(self.opened))
+
+    @property
+    def _asks(self) -> bool:
+        return self._ready and not getattr(self._local, "muted", False)
+
+    @contextmanager
+    def _muted(self) -> Iterator[None]:
+        """Traits set inside ask nothing."""
+        outer = getattr(self._local, "muted", False)
+        self._local.muted = True
+        try:
+            yield
+        finally:
+            self._local.muted = outer
+
+    def _want(self, opened: tuple[int, ...] | None) -> Want:
+        want = Want(
+            self.picture, self.target, self.top, self.depth, self.conditional, self.sign, self.merge, self.removal
+        )
+        if opened is None:
+            return want.fresh()
+        return Want(**{**vars(want), "opened": opened, "selected": self.selected, "removed": self.removed})
+
+    def _submit(self, want: Want, file: str = "") -> None:
+        if want.picture:
+            self._worker.submit(Job(want, file))
+
+    # ------------------------------------------------------------------ the worker's thread
+
+    def _work(self, job: Job, ticket: Ticket) -> None:
+        def tell(text: str) -> None:
+            with self._worker.lock:
+                ticket.check()
+                self._tell_head({"state": "working", "text": text})
+
+        try:
+            shown = self._maker.run(job.want, tell, ticket.check)
+            with self._worker.lock:
+                ticket.check()
+                self._apply(shown)
+            if job.file:
+                data, (ending, kind) = export(job.file, shown, self._maker, tell, self._sight), FILES[job.file]
+                self.head.send({"kind": "file", "name": file_name(shown.tree, ending), "type": kind}, data)
+                tell("")
+            with self._worker.lock:
+                ticket.check()
+                self._tell_head({"state": "idle"})
+            self._see(shown, ticket)
+        except Superseded:
+            return
+        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
+            with self._worker.lock:
+                if not ticket.dropped:
+                    self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        shown = self._shown
+        if shown is not None:  # what is asked for goes back to what is shown
+            with self._muted():
+                for name in (*SETTINGS, "removal", "opened", "selected", "removed"):
+                    setattr(self, name, getattr(shown.want, name))
+            self._draw_head()
+        self._tell_head(failure(error, "The tree stays as it was." if shown else ""))
+
+    def _tell_head(self, status: dict[str, str]) -> None:
+        self.head.status = status
+
+    def _apply(self, shown: Shown) -> None:
+        """Show it: set by the explorer."""
+
+    def _see(self, shown: Shown, ticket: Ticket) -> None:
+        """Look into the selected channel: set by `TreeIndexing`."""
+
+    def _sight(self, shown: Shown, number: int) -> dict[str, Any]:
+        """What one node's channel sees, for a page: set by `TreeIndexing`."""
+        raise NotImplementedError
