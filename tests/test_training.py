@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from camwidgets.classifiers.toynet import ToyNet
 from camwidgets.learning import checkpoint as checkpoint_module
 from camwidgets.learning.checkpoint import differences
 from camwidgets.learning.feed import Feed, chosen_view, moved
+from camwidgets.learning.files import read_arrays, write_arrays
 from camwidgets.learning.gain import GainObjective
 from camwidgets.learning.labelled import Labelled
 from camwidgets.learning.loop import Settings, rate_at
@@ -413,6 +416,60 @@ def test_a_damaged_checkpoint_is_said_and_the_net_is_as_it_was(
     with pytest.raises(ValueError, match=said):
         train(net, data, Plain(), tmp_path, **arguments(epochs=1))
     assert same(net, Tiny(3).state_dict())
+
+
+@pytest.mark.parametrize("ids", [None, np.arange(2), np.array([["a"], ["b"]])])
+def test_watched_pictures_without_their_names_are_said_and_the_net_is_as_it_was(
+    ids: Any, tmp_path: Path, data: Labelled
+) -> None:
+    train(Tiny(7), data, Plain(), tmp_path, **arguments(epochs=1))
+    path = tmp_path / "watch" / "pictures.npz"
+    arrays = {name: one for name, one in read_arrays(path).items() if name != "ids"}
+    write_arrays(path, arrays if ids is None else {**arrays, "ids": ids})
+    net, said = Tiny(3), r"pictures\.npz' is damaged: 'ids' is missing or no list of names"
+    with pytest.raises(ValueError, match=said):
+        train(net, data, Plain(), tmp_path, **arguments(epochs=1))
+    assert same(net, Tiny(3).state_dict())
+    with pytest.raises(ValueError, match=said):
+        open_run(tmp_path)
+
+
+def test_another_number_of_threads_is_said_once(tmp_path: Path, data: Labelled) -> None:
+    """Sums are made in another order: the weights may end otherwise in their last digits."""
+    threads = torch.get_num_threads()
+    rest = arguments(schedule="constant", device="cpu")
+    del rest["epochs"]
+    train(Tiny(7), data, Plain(), tmp_path, epochs=1, **rest)
+    assert open_run(tmp_path).about["versions"]["threads"] == threads
+    try:
+        torch.set_num_threads(threads + 1)
+        with pytest.warns(UserWarning, match="thread") as told:
+            train(Tiny(7), data, Plain(), tmp_path, epochs=3, **rest)
+    finally:
+        torch.set_num_threads(threads)
+    (sentence,) = [str(one.message) for one in told if "thread" in str(one.message)]
+    assert f"began with {threads} thread" in sentence
+    assert f"torch.set_num_threads({threads})" in sentence
+    assert open_run(tmp_path).about["versions"]["threads"] == threads  # what it began with
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        train(Tiny(7), data, Plain(), tmp_path, epochs=4, **rest)
+
+
+def test_a_run_that_does_not_know_its_threads_goes_on(tmp_path: Path, data: Labelled) -> None:
+    """As those of earlier versions."""
+    train(Tiny(7), data, Plain(), tmp_path, **arguments(epochs=1, schedule="constant"))
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    del state["threads"]
+    torch.save(state, tmp_path / "last.pt")
+    about = json.loads((tmp_path / "run.json").read_text())
+    del about["versions"]["threads"]
+    (tmp_path / "run.json").write_text(json.dumps(about))
+    assert open_run(tmp_path).epochs_done == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = train(Tiny(7), data, Plain(), tmp_path, **arguments(epochs=2, schedule="constant"))
+    assert (run.epochs_done, "threads" in run.about["versions"]) == (2, False)
 
 
 def test_which_parameters_are_trained_belongs_to_the_run(tmp_path: Path, data: Labelled) -> None:

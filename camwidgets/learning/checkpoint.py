@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import platform
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ class RunFolder:
     Args:
         folder: is made if it is not there.
         identity: what this run is of: net, data, objective, settings, seed; plain values.
+
+    Attributes:
+        threads: how many torch computed with when the run began; None if that is not on record.
     """
 
     def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
@@ -44,6 +48,7 @@ class RunFolder:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))  # as it will come back
         for part in (folder, folder / "weights", folder / "watch"):
             part.mkdir(parents=True, exist_ok=True)
+        self.threads: int | None = torch.get_num_threads()
         self._lock: FileLock | None = None
 
     def __enter__(self) -> RunFolder:
@@ -63,10 +68,15 @@ class RunFolder:
 
     # ---------------------------------------------------------------------------------------- the checkpoint
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a checkpoint."""
+        return (self.folder / LAST).is_file()
+
     def save(self, state: dict[str, Any]) -> None:
         """Replace the checkpoint: tensors and plain values."""
         with replaced(self.folder / LAST) as file:
-            torch.save({"schema": SCHEMA, "identity": self.identity, **state}, file)
+            torch.save({"schema": SCHEMA, "identity": self.identity, "threads": self.threads, **state}, file)
 
     def load(self) -> dict[str, Any] | None:
         """The checkpoint, if there is one and it is of this run; nothing in it is run.
@@ -76,7 +86,7 @@ class RunFolder:
                 settings.
         """
         path = self.folder / LAST
-        if not path.is_file():
+        if not self.begun:
             if (self.folder / "run.json").is_file():
                 raise ValueError(f"{str(self.folder)!r} holds a run without a checkpoint; name another folder")
             return None
@@ -96,15 +106,30 @@ class RunFolder:
         for name, kind in PARTS.items():
             if not isinstance(state.get(name), kind):
                 raise ValueError(f"{str(path)!r} is damaged: {name!r} is missing or no {kind.__name__}")
+        threads = state.get("threads")
+        self.threads = threads if isinstance(threads, int) else None
         return state
+
+    def warn_of_threads(self) -> None:
+        """Say so if torch computes with another number of threads than when the run began: it sums in another order."""
+        now = torch.get_num_threads()
+        if self.threads not in (None, now):
+            warnings.warn(
+                f"the run in {str(self.folder)!r} began with {self.threads} thread{'s' * (self.threads != 1)} and goes "
+                f"on with {now}: its weights may differ in the last digits from those of an unbroken training; "
+                f"torch.set_num_threads({self.threads}), or OMP_NUM_THREADS={self.threads}, beforehand avoids that",
+                stacklevel=3,
+            )
 
     # -------------------------------------------------------------------------------------- what people look at
 
     def describe(self, told: Mapping[str, Any]) -> None:
         """run.json: the identity and how far the run has come."""
+        versions = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+        threads = {} if self.threads is None else {"threads": self.threads}
         about = {
             "schema": SCHEMA, "kind": self.identity["objective"]["name"], **self.identity, **told,
-            "versions": {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()},
+            "versions": {**versions, **threads},
         }  # fmt: skip
         write_json(self.folder / "run.json", about)
 

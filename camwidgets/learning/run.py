@@ -223,13 +223,31 @@ def _check(about: dict[str, Any], path: Path) -> None:
             raise ValueError(f"{str(path)!r} is damaged: {name!r} is missing or not what it should be")
 
 
+def watched_ids(folder: Path) -> list[str]:
+    """The ids of the pictures that a run watches.
+
+    Raises:
+        FileNotFoundError, ValueError: the file that says so is not there, or damaged.
+    """
+    path = folder / "watch" / "pictures.npz"
+    return _names(read_arrays(path, ("ids",)), path)
+
+
+def _names(arrays: dict[str, NDArray[Any]], path: Path) -> list[str]:
+    ids = arrays.get("ids")
+    if ids is None or ids.ndim != 1 or ids.dtype.kind != "U":
+        raise ValueError(f"{str(path)!r} is damaged: 'ids' is missing or no list of names")
+    return [str(one) for one in ids]
+
+
 def _watched(folder: Path, classes: tuple[str, ...], size: tuple[int, int]) -> dict[str, NDArray[Any]]:
     path = folder / "watch" / "pictures.npz"
     if not path.is_file():
         return {}
     found = read_arrays(path)
-    n = len(found["ids"]) if "ids" in found and found["ids"].ndim == 1 else -1
-    if n >= 0 and len({str(one) for one in found["ids"]}) < n:
+    ids = _names(found, path)
+    n = len(ids)
+    if len(set(ids)) < n:
         raise ValueError(f"{str(path)!r} is damaged: an id is there twice")
     shapes = {"pictures": (n, *size, 3), "present": (n, len(classes)), "masks": (n, *size)}
     for name, shape in shapes.items():

@@ -24,12 +24,12 @@ from ..datasets.checks import check_integer
 from ..errors import choose, unknown
 from .checkpoint import RunFolder, TrainingStopped
 from .feed import Feed
-from .files import read_arrays, write_arrays
+from .files import write_arrays
 from .labelled import UNKNOWN
 from .loop import Callers, Loop, Settings, Told
 from .netspec import spec_of
 from .objective import Objective
-from .run import Run, open_run
+from .run import Run, open_run, watched_ids
 from .steps import logits_of
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def train(
     Weights are moved by AdamW (Loshchilov & Hutter, 2019). The order of pictures, their augmentation and every other
     chance are functions of (seed, epoch, step): on a CPU a training that was killed at any moment and is called
     again with the same arguments ends in the same weights, bit for bit, as one that was not (with the same number of
-    threads).
+    threads; of another one there is a warning).
 
     Args:
         net: takes B×3×H×W pictures, (pixel/255 − 0.5)/0.25. It is left on its device and in its training mode.
@@ -108,16 +108,18 @@ def train(
     flags = [(part, part.training) for part in every_module(net)]
     feed = Feed(data, batch, seed, workers=workers, augment=augment)
     with RunFolder(folder, _identity(net, data, objective, settings, seed, validation)) as files:
-        if not resume and ((folder / "run.json").exists() or (folder / "last.pt").exists()):
+        if not resume and ((folder / "run.json").exists() or files.begun):
             raise ValueError(f"{str(folder)!r} holds a run already: name another folder, or go on with resume=True")
         try:
             net.to(where)
             with _bar(progress, epochs * feed.steps) as moving:
                 callers = Callers(measure, after_epoch, moving, cancelled or (lambda: False))
                 loop = Loop(net, feed, objective, files, settings, callers, examples, validation)
+                chosen = watched_ids(folder) if files.begun else []  # first: if it is damaged, the net is as it was
                 if loop.resume():
-                    chosen = read_arrays(folder / "watch" / "pictures.npz", ("ids",))["ids"]
-                    loop.watched = _watched(data, [str(one) for one in chosen])
+                    loop.watched = _watched(data, chosen)
+                    if where.type == "cpu":
+                        files.warn_of_threads()
                 else:
                     getattr(objective, "check_new", _nothing)()
                     write_arrays(folder / "watch" / "pictures.npz", _pictures(examples, data))
