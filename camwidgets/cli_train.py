@@ -179,7 +179,7 @@ def run(dataset: str, out: Path, options: Options, setup: Callable[[Labelled], A
 
 def check_folder(out: Path, resume: bool) -> None:
     """A run that lies there is gone on with only where that was asked for; asked for, it must be there."""
-    there = (out / "run.json").is_file()
+    there = any((out / name).is_file() for name in ("run.json", "last.pt"))  # a kill may leave the latter alone
     if there and not resume:
         raise ValueError(f"{str(out)!r} holds a run already: go on with it by --resume, or name another by --out")
     if resume and not there:

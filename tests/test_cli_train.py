@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +21,14 @@ from camwidgets.learning.run import open_run
 
 SMALL = ["--epochs", 1, "--batch", 4, "--watch", 1]
 WORLD = "toyworld:n=8,objects=1+2"
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training with accumulation that nobody disturbs."""
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert run("oaa", WORLD, "--drop", "--out", folder, *SMALL).exit_code == 0
+    return folder
 
 
 def run(*arguments: object) -> Any:
@@ -97,6 +106,64 @@ def test_ctrl_c_keeps_what_was_trained_and_resume_goes_on(tmp_path: Path) -> Non
     assert run(*given, "--out", tmp_path / "b").exit_code == 0
     one, other = (open_run(tmp_path / name).net().state_dict() for name in "ab")
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+KILLED_AT = """
+import os, signal
+from camwidgets.cli import app
+from camwidgets.learning.checkpoint import RunFolder
+from camwidgets.learning.loop import Loop
+
+{place} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+app()
+"""
+
+
+@pytest.mark.parametrize(
+    ("place", "goes_on"),
+    [
+        ("RunFolder.save", False),  # the accumulator is there, the first checkpoint is not
+        ("RunFolder.describe", True),  # the first checkpoint is there, run.json is not
+        ("Loop._end_epoch", True),  # a whole epoch was accumulated, and nothing of it saved
+    ],
+)
+def test_killed_in_its_first_epoch_the_command_runs_again(
+    place: str, goes_on: bool, tmp_path: Path, unbroken: Path
+) -> None:
+    """Either it begins anew as if nothing had been, or it says that --resume goes on, and that does."""
+    given = ["oaa", WORLD, "--drop", "--out", tmp_path, *SMALL]
+    command = [sys.executable, "-c", KILLED_AT.format(place=place), "train", *map(str, given)]
+    killed = subprocess.run(command, timeout=250, check=False, capture_output=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    assert (tmp_path / "accumulated" / "accumulator.json").exists()
+    resume: list[object] = ["--resume"]
+    if goes_on:
+        again = run(*given)
+        assert again.exit_code == 1
+        assert "holds a run already: go on with it by --resume" in again.output
+    else:
+        resumed = run(*given, "--resume")
+        assert resumed.exit_code == 1
+        assert "without --resume one begins" in resumed.output
+        resume = []
+    done = run(*given, *resume)
+    assert done.exit_code == 0, done.output
+    one, other = (open_run(folder).net().state_dict() for folder in (tmp_path, unbroken))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    prints = [open_accumulated(folder / "accumulated").fingerprint() for folder in (tmp_path, unbroken)]
+    assert prints[0] == prints[1]
+
+
+def test_maps_of_a_run_that_is_gone_are_named(tmp_path: Path) -> None:
+    given = ["oaa", WORLD, "--out", tmp_path, *SMALL]
+    assert run(*given).exit_code == 0
+    for name in ("run.json", "last.pt"):
+        (tmp_path / name).unlink()
+    again = run(*given)
+    assert again.exit_code == 1
+    assert f"delete {str(tmp_path / 'accumulated')!r} if nobody needs them" in again.output
+    shutil.rmtree(tmp_path / "accumulated")
+    assert run(*given).exit_code == 0
 
 
 @pytest.mark.parametrize(

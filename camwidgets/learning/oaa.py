@@ -94,7 +94,8 @@ class OAAObjective:
         if len(self.accumulator):
             raise ValueError(
                 f"{self.accumulator!r} holds maps already, and this training is at its first step; a new training "
-                "begins with an empty accumulator, in a folder of its own"
+                f"begins with an empty accumulator: name another folder, or delete {str(self.accumulator.folder)!r} if "
+                "nobody needs them"
             )
 
     def losses(self, net: nn.Module, batch: Batch) -> dict[str, Tensor]:
