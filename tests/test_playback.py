@@ -317,6 +317,30 @@ def test_new_epochs_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         playback.close()
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_maps_that_were_not_there_yet_are_read_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, half: bool
+) -> None:
+    """Somebody looks between an epoch's weights and its maps, or while a run is copied: that is no lasting damage."""
+    monkeypatch.setattr(playback_work, "EVERY", 0.02)
+    there = write_run(tmp_path / "run", epochs=0)
+    late = there / "watch" / "epoch_000.npz"
+    late.rename(tmp_path / "late")
+    if half:
+        late.write_bytes((tmp_path / "late").read_bytes()[:300])
+    playback = Playback(there, follow=True).wait()
+    try:
+        assert [one["layers"] for one in playback._reels] == [[]] * 3
+        assert len(playback._runs[0]["damaged"]) == half
+        (tmp_path / "late").rename(late)
+        write_epoch(there, 1)
+        until(lambda: playback.wait()._epochs == [0, 1] and playback._reels)
+        assert playback._reels[0]["layers"][0]["epochs"] == [0, 1]
+        assert not playback._runs[0]["damaged"]
+    finally:
+        playback.close()
+
+
 def test_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = write_run(tmp_path / "run", epochs=3)
     playback = Playback(there).wait()

@@ -130,7 +130,8 @@ class Reel:
             except (ValueError, OSError) as error:
                 self.damaged[epoch] = str(error)
                 continue
-            held.update({id: still_of(stack, self.run, id) for id in ids})
+            if stack:  # of a run that is being written they may be there the next time
+                held.update({id: still_of(stack, self.run, id) for id in ids})
 
     def packed(self, ids: Sequence[str]) -> tuple[list[dict[str, Any]], bytes]:
         """Where each picture's layers lie in the bytes: epochs × classes × h × w each."""

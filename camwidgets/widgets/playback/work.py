@@ -50,7 +50,7 @@ class PlaybackWork(PlaybackTraits):
         with self._lock:
             if len(self._reel_of) == len(runs):
                 for reel, run in zip(self._reel_of, runs, strict=True):
-                    reel.run = run
+                    reel.run, reel.damaged = run, {}  # what could not be read may have been half written
             else:
                 self._reel_of = [Reel(run) for run in runs]
             ids = self._ids()
