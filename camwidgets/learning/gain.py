@@ -56,8 +56,8 @@ class GainObjective:
         extra_batch: at each step so many of these pictures are drawn beside the batch, so that a few masks among
             thousands of pictures are heard; they count in L_e and L_am, and in L_cl of their own.
         omega, tau: of the soft mask, ω > 0, 0 ≤ τ ≤ 1. score: "probability" or "logit", in the mining loss.
-        loss: "multi-label" (soft margin; a picture may hold none or several classes) or "single-label" (cross-entropy
-            of the one); None = as the data are.
+        loss: "multi-label" (C binary cross-entropies, the soft margin; a picture may hold none or several classes) or
+            "single-label" (cross-entropy of the one); None = as the data are.
         fill: what comes in the place of what is erased for the mining loss: "grey" as in the paper, or "picture", the
             same place of another picture of the batch; see `mining_loss`.
     Raises:
