@@ -52,7 +52,7 @@ def test_slices_hold_the_same_scenes() -> None:
     assert [s.index for s in CROWD[::-1][:3]] == [39, 38, 37]
     assert digest(part[1:3][1]) == digest(CROWD[18])
     assert len(CROWD[5:5]) == 0
-    with pytest.raises(IndexError, match="scene 5 is outside a world of 5 scenes"):
+    with pytest.raises(IndexError, match="picture 5 is outside a world of 5 pictures"):
         part[5]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import traitlets as t
 from torch import nn
@@ -15,6 +15,9 @@ from ..errors import unknown
 from .sources import Networks, Pictures, torchvision_sizes
 from .speaking import BadValue, Speaking, failure
 from .worker import Ticket, Worker
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # of Python 3.11; torch brings it to 3.10
 
 
 class Subject(Speaking):
@@ -62,6 +65,51 @@ class Subject(Speaking):
         if proposal.value not in self.networks.names():
             raise BadValue(str(unknown("network", proposal.value, self.networks.names())))
         return str(proposal.value)
+
+    # ------------------------------------------------------------------ asking
+
+    def show(self, image: Any, name: str = "") -> Self:
+        """Look at another picture: a path, a PIL picture or an array; returns self."""
+        self._open(self.pictures.add(image, name))
+        return self
+
+    def download(self) -> Self:
+        """Download the weights of the chosen network and go on with it; returns self."""
+        self._submit(download=True)
+        return self
+
+    def _open(self, key: str) -> None:
+        """Look at a picture that was just added; also when one of that name is on screen already."""
+        self._pictures = self.pictures.options()
+        if self.picture != key:
+            self.picture = key
+            return
+        with self._worker.lock:
+            self._forget(key)
+            self._submit()
+
+    def _submit(self, download: bool = False) -> None:
+        """Ask for what the traits say, or offer the download that it needs first."""
+        if not self.picture:
+            return
+        if not download and not self.networks.ready(self.network):
+            self._withdraw()
+            self._status = offer(self.network)
+            return
+        self._status = {"state": "working", "text": "waiting for the network …"}
+        self._request(download)
+
+    def _request(self, download: bool) -> None:
+        """Give the worker what the traits ask for."""
+        raise NotImplementedError
+
+    def _withdraw(self) -> None:
+        """What was asked for before is not wanted any more."""
+        self._worker.cancel()
+
+    def _forget(self, key: str) -> None:
+        """What was seen under this name is not what is there now."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------ what is said
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import atexit
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
 from weakref import WeakSet
 
@@ -42,6 +43,24 @@ class Ticket:
         """Raise `Superseded` when the answer is not wanted any more."""
         if self.dropped:
             raise Superseded
+
+
+@contextmanager
+def answering(
+    ticket: Ticket, lock: AbstractContextManager[Any], fail: Callable[[Exception], None]
+) -> Iterator[None]:
+    """A job's work: what is not wanted any more ends without a word; what goes wrong is told to `fail`, under the lock.
+
+    A thread's errors are seen nowhere else: `fail` is where the user reads them.
+    """
+    try:
+        yield
+    except Superseded:
+        return
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told
+        with lock:
+            if not ticket.dropped:
+                fail(error)
 
 
 class Worker(Generic[Job]):

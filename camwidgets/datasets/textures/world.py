@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camwidgets.datasets.checks import check_integer, check_share, check_steps, checked_names
+from camwidgets.datasets.checks import check_share, checked_names
 from camwidgets.datasets.dice import Dice
 from camwidgets.datasets.textures.flaws import DEFECTS, paint_defect
 from camwidgets.datasets.textures.surfaces import SIZE, SURFACES, paint_surface
-from camwidgets.errors import unknown
+from camwidgets.datasets.world import World
 
 LABELS: tuple[str, ...] = ("sound", "defect")
 _ORDER, _SURFACE, _DEFECT, _SPOILT = range(100, 104)
@@ -57,7 +55,7 @@ class Surface:
 
 
 @dataclass(frozen=True)
-class TextureWorld(Sequence[Surface]):
+class TextureWorld(World[Surface]):
     """A sequence of `n` surfaces, each sound or with one tiny defect (about 0.1…0.9 % of the picture).
 
     Args:
@@ -91,40 +89,11 @@ class TextureWorld(Sequence[Surface]):
     step: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("seed", "n", "start"):
-            check_integer(name, getattr(self, name), 0)
-        check_steps(self.start, self.step, self.n)
+        self._check_numbers()
         check_share("defect_share", self.defect_share, 1.0)
         check_share("defect_scale", self.defect_scale, 4.0, low=0.5)
         object.__setattr__(self, "surfaces", checked_names("surfaces", self.surfaces, SURFACES))
         object.__setattr__(self, "defects", checked_names("defects", self.defects, DEFECTS))
-
-    def __len__(self) -> int:
-        return self.n
-
-    @overload
-    def __getitem__(self, index: int) -> Surface: ...
-    @overload
-    def __getitem__(self, index: slice) -> TextureWorld: ...
-    def __getitem__(self, index: int | slice) -> Surface | TextureWorld:
-        if isinstance(index, slice):
-            taken = range(self.start, self.start + self.step * self.n, self.step)[index]
-            return dataclasses.replace(self, start=max(taken.start, 0), step=taken.step, n=len(taken))
-        place = int(index) + (self.n if index < 0 else 0)
-        if not 0 <= place < self.n:
-            raise IndexError(f"picture {index} is outside a world of {self.n} pictures")
-        return self._paint(self.start + self.step * place)
-
-    def __iter__(self) -> Iterator[Surface]:
-        return (self[i] for i in range(self.n))
-
-    def replace(self, **changes: Any) -> TextureWorld:
-        """The same world with some parameters changed; what they do not touch looks the same."""
-        valid = [item.name for item in dataclasses.fields(self)]
-        for name in changes:
-            if name not in valid:
-                raise unknown("parameter", name, valid)
-        return dataclasses.replace(self, **changes)
 
     def _paint(self, number: int) -> Surface:
         kinds, flaws = self.surfaces or SURFACES, self.defects or DEFECTS

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from camwidgets.datasets.checks import check_integer, check_share, check_steps, checked_names, checked_range
+from camwidgets.datasets.checks import check_share, checked_names, checked_range
 from camwidgets.datasets.dice import Dice
 from camwidgets.datasets.toyworld.brush import Canvas
 from camwidgets.datasets.toyworld.compose import draw_object, lay_out, scatter, stand_before, take_picture
 from camwidgets.datasets.toyworld.contexts import paint_surroundings
 from camwidgets.datasets.toyworld.names import CLASSES, CONTEXTS, HOME
 from camwidgets.datasets.toyworld.scene import Mask, Scene
+from camwidgets.datasets.world import World
 from camwidgets.errors import unknown
 
 # Separate streams of chance: a change of context leaves the objects as they are, and so on.
@@ -27,7 +26,7 @@ MOST_OCCLUSION = 0.8
 
 
 @dataclass(frozen=True)
-class ToyWorld(Sequence[Scene]):
+class ToyWorld(World[Scene]):
     """A sequence of `n` scenes; `world[i]` paints scene i, `world[a:b]` is a part of the world with the same
     scenes.
 
@@ -74,42 +73,13 @@ class ToyWorld(Sequence[Scene]):
     step: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("seed", "n", "start"):
-            check_integer(name, getattr(self, name), 0)
-        check_steps(self.start, self.step, self.n)
+        self._check_numbers()
         for name, high in (("context_strength", 1.0), ("occlusion", MOST_OCCLUSION), ("clutter", 1.0)):
             check_share(name, getattr(self, name), high)
         if self.context not in (*MODES, *CONTEXTS):
             raise unknown("context", self.context, (*MODES, *CONTEXTS))
         object.__setattr__(self, "objects", checked_range("objects", self.objects, MOST_OBJECTS))
         object.__setattr__(self, "classes", checked_names("classes", self.classes, CLASSES))
-
-    def __len__(self) -> int:
-        return self.n
-
-    @overload
-    def __getitem__(self, index: int) -> Scene: ...
-    @overload
-    def __getitem__(self, index: slice) -> ToyWorld: ...
-    def __getitem__(self, index: int | slice) -> Scene | ToyWorld:
-        if isinstance(index, slice):
-            taken = range(self.start, self.start + self.step * self.n, self.step)[index]
-            return dataclasses.replace(self, start=max(taken.start, 0), step=taken.step, n=len(taken))
-        place = int(index) + (self.n if index < 0 else 0)
-        if not 0 <= place < self.n:
-            raise IndexError(f"scene {index} is outside a world of {self.n} scenes")
-        return self._paint(self.start + self.step * place)
-
-    def __iter__(self) -> Iterator[Scene]:
-        return (self[i] for i in range(self.n))
-
-    def replace(self, **changes: Any) -> ToyWorld:
-        """The same world with some parameters changed; what they do not touch looks the same."""
-        valid = [field.name for field in dataclasses.fields(self)]
-        for name in changes:
-            if name not in valid:
-                raise unknown("parameter", name, valid)
-        return dataclasses.replace(self, **changes)
 
     def batch(self, indices: Sequence[int] | None = None) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         """Pictures (N×H×W×3 uint8) and main labels (N) of some scenes, or of all."""
@@ -120,7 +90,7 @@ class ToyWorld(Sequence[Scene]):
 
     def main_label(self, index: int) -> int:
         """The main label of a scene, without painting it."""
-        return self._main(self.start + self.step * range(self.n)[index])
+        return self._main(self._number(index))
 
     def _main(self, number: int) -> int:
         names = self.classes or CLASSES

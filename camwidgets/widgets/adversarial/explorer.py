@@ -18,6 +18,7 @@ from ...investigate.attacks import METHODS
 from ...investigate.rival import Rival
 from ...investigate.sweep import Sweep
 from .. import assets
+from ..page import written
 from ..scene import palettes
 from ..sources import Networks, Pictures
 from ..subject import given, offer
@@ -176,26 +177,13 @@ class AdversarialExplorer(AdversarialWork):
         """Whether the sweep on screen was made with other settings than the present ones."""
         return bool(self._sweep) and self._sweep["asked"] != self.asked().settings
 
-    def show(self, image: Any, name: str = "") -> AdversarialExplorer:
-        """Take another picture: a path, a PIL picture or an array; returns self."""
-        self._open(self.pictures.add(image, name))
-        return self
-
-    def download(self) -> AdversarialExplorer:
-        """Download the weights of the chosen network and go on with it; returns self."""
-        self._submit(download=True)
-        return self
-
     def sheet(self) -> Image.Image:
         """The ε on screen as one picture: clean, attacked, perturbation, stage maps."""
         return adversarial_export.sheet(self)
 
     def export_html(self, path: str | Path | None = None) -> str:
         """The explorer as one HTML page whose slider works without a kernel; written to `path`."""
-        html = adversarial_export.page(self)
-        if path is not None:
-            Path(path).expanduser().write_text(html, "utf-8")
-        return html
+        return written(adversarial_export.page(self), path)
 
     def save(self, path: str | Path) -> Path:
         """Write a bundle (.zip): settings, pictures, perturbations, maps, trees, page; `open_bundle` reads it."""
@@ -275,14 +263,8 @@ class AdversarialExplorer(AdversarialWork):
                 self._revert()
             self._status, self._trouble = {"state": "idle"}, {}
 
-    def _open(self, key: str) -> None:
-        """Look at a picture that was just added; also when one of that name is on screen already."""
-        self._pictures = self.pictures.options()
-        if self.picture != key:
-            self.picture = key
-            return
-        self._answered = None  # what was seen under this name is not what is there now
-        self._submit()
+    def _forget(self, key: str) -> None:
+        self._answered = None
 
     def _send_file(self, what: str) -> None:
         ending, kind = adversarial_export.FILES[choose("kind of file", what, adversarial_export.FILES)]

@@ -15,8 +15,7 @@ from ...investigate.sweep import Sweep, sweep
 from ..ground import Ask, Ground, known_target, new_ground
 from ..sources import Networks, Pictures
 from ..speaking import checked, failure, sentence
-from ..subject import offer
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Superseded, Ticket, Worker, answering
 from .pace import Asked, Pace, told
 from .traits import SETTINGS, AdversarialTraits
 from .words import Shown, check_size, diffs_of, rows_of, sweep_bytes, sweep_words
@@ -66,14 +65,7 @@ class AdversarialWork(AdversarialTraits):
             self.stage = ""
         self._submit()
 
-    def _submit(self, download: bool = False) -> None:
-        if not self.picture:
-            return
-        if not download and not self.networks.ready(self.network):
-            self._worker.cancel()
-            self._status = offer(self.network)
-            return
-        self._status = {"state": "working", "text": "waiting for the network …"}
+    def _request(self, download: bool) -> None:
         self._worker.submit(self.asked(download))
 
     def asked(self, download: bool = False) -> Asked:
@@ -82,7 +74,7 @@ class AdversarialWork(AdversarialTraits):
         return Asked(values | {"epsilons": list(self.epsilons)}, download)
 
     def _look(self, asked: Asked, ticket: Ticket) -> None:
-        try:
+        with answering(ticket, self._worker.lock, self._fail):
             ground = self._prepared(asked, partial(self._tell, ticket=ticket), ticket.check)
             target = asked.target if asked.target is None else ground.classifier.index(asked.target)
             if asked.stage:
@@ -90,12 +82,6 @@ class AdversarialWork(AdversarialTraits):
             with self._worker.lock:
                 ticket.check()
                 self._stand_on(ground, asked, target)
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            with self._worker.lock:
-                if not ticket.dropped:
-                    self._fail(error)
 
     def _prepared(self, asked: Asked, tell: Callable[[str], None], check: Callable[[], None]) -> Ground:
         self._numbers += 1

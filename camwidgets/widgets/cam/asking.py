@@ -10,8 +10,7 @@ from ...errors import unknown
 from ..scene import Scene
 from ..sources import Networks, Pictures
 from ..speaking import checked
-from ..subject import offer
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Ticket, Worker, answering
 from .pipeline import Pipeline, Request
 from .traits import REQUESTS, BadValue, ExplorerTraits
 
@@ -63,31 +62,18 @@ class Asking(ExplorerTraits):
             return
         self._submit()
 
-    def _submit(self, download: bool = False) -> None:
-        if not self.picture:
-            return
-        if not download and not self.networks.ready(self.network):
-            self._worker.cancel()
-            self._status = offer(self.network)
-            return
-        self._status = {"state": "working", "text": "waiting for the network …"}
+    def _request(self, download: bool) -> None:
         self._worker.submit(Request(self.picture, self.network, self.target, self.method))
 
     # ------------------------------------------------------------------ the worker's thread
 
     def _work(self, request: Request, ticket: Ticket) -> None:
-        try:
+        with answering(ticket, self._worker.lock, self._fail):
             scene = self._pipeline.run(request, lambda text: self._tell(text, ticket), ticket.check)
             self._check_stages(scene)
             with self._worker.lock:
                 ticket.check()
                 self._apply(scene, request)
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            with self._worker.lock:
-                if not ticket.dropped:
-                    self._fail(error)
 
     def _check_stages(self, scene: Scene) -> None:
         """Stage names that were given before any network was there."""

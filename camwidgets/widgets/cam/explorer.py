@@ -16,6 +16,7 @@ from ...maps.catalogue import find_evidence
 from ...maps.fusion import PRESETS, make_plan
 from .. import assets
 from ..code import view_code
+from ..page import written
 from ..scene import Scene, menus
 from ..sources import Networks, Pictures
 from ..subject import given
@@ -102,16 +103,6 @@ class CamExplorer(Asking):
         """The `Explanation` of the current view (all channels), from what is kept: no pass through the network."""
         return self._explanation(self.wait()._scene_now())
 
-    def show(self, image: Any, name: str = "") -> CamExplorer:
-        """Look at another picture: a path, a PIL picture or an array; returns self."""
-        self._open(self.pictures.add(image, name))
-        return self
-
-    def download(self) -> CamExplorer:
-        """Download the weights of the chosen network and look with it; returns self."""
-        self._submit(download=True)
-        return self
-
     def cancel(self) -> None:
         """Drop what is being worked on; the view stays as it is."""
         self._worker.cancel()
@@ -124,10 +115,7 @@ class CamExplorer(Asking):
 
     def export_html(self, path: str | Path | None = None) -> str:
         """The view as one HTML page that works without a kernel; written to `path` if given."""
-        html = page(self.wait()._scene_now(), self._view())
-        if path is not None:
-            Path(path).expanduser().write_text(html, "utf-8")
-        return html
+        return written(page(self.wait()._scene_now(), self._view()), path)
 
     def close(self) -> None:
         """End the worker, free the graph, and close the widget."""
@@ -221,15 +209,9 @@ class CamExplorer(Asking):
         elif kind == "save":
             self._send_file(str(content["what"]))
 
-    def _open(self, key: str) -> None:
-        """Show a picture that was just added; also when one of that name is on screen already."""
-        self._pictures = self.pictures.options()
-        if self.picture == key:
-            self._worker.cancel()
-            self._pipeline.forget(key)
-            self._submit()
-        else:
-            self.picture = key
+    def _forget(self, key: str) -> None:
+        self._worker.cancel()
+        self._pipeline.forget(key)
 
     def _send_file(self, what: str) -> None:
         scene = self._scene_now()

@@ -13,6 +13,7 @@ from ...explanation import Explanation
 from ...maps.catalogue import methods as catalogue
 from ...maps.method import Method
 from .. import assets
+from ..page import written
 from ..scene import palettes
 from ..sources import Networks, Pictures
 from ..subject import given
@@ -151,26 +152,13 @@ class MethodComparison(Queue):
             self._go_on()
         return self
 
-    def show(self, image: Any, name: str = "") -> MethodComparison:
-        """Compare on another picture: a path, a PIL picture or an array; returns self."""
-        self._open(self.pictures.add(image, name))
-        return self
-
-    def download(self) -> MethodComparison:
-        """Download the weights of the chosen network and go on with it; returns self."""
-        self._submit(download=True)
-        return self
-
     def save(self, folder: str | Path) -> Path:
         """Write the maps that are done, a folder each, and `sheet.png`, `comparison.html`, `code.py`, `table.csv`."""
         return comparison_export.save(self, folder)
 
     def export_html(self, path: str | Path | None = None) -> str:
         """The comparison as one HTML page whose hover, zoom and cut-out work without a kernel; written to `path`."""
-        html = comparison_export.page(self)
-        if path is not None:
-            Path(path).expanduser().write_text(html, "utf-8")
-        return html
+        return written(comparison_export.page(self), path)
 
     def close(self) -> None:
         """End the worker and close the widget."""
@@ -258,15 +246,8 @@ class MethodComparison(Queue):
             self._drop_row(self._row(key))
             self._go_on()
 
-    def _open(self, key: str) -> None:
-        """Show a picture that was just added; also when one of that name is on screen already."""
-        self._pictures = self.pictures.options()
-        if self.picture != key:
-            self.picture = key
-            return
-        with self._worker.lock:
-            self._answered = None  # what was seen under this name is not what is there now
-            self._submit()
+    def _forget(self, key: str) -> None:
+        self._answered = None
 
     def _send_file(self, what: str) -> None:
         ending, kind = comparison_export.FILES[what]

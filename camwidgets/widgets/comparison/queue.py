@@ -16,8 +16,7 @@ from ...maps.passes import NotEnoughMemory
 from ..ground import Ask, Ground, new_ground, other_class
 from ..sources import Networks, Pictures
 from ..speaking import sentence
-from ..subject import offer
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Superseded, Ticket, Worker, answering
 from .board import Board
 from .cells import Cell, Given, method_words
 from .work import Costly, Pace, Stopped, curves_of, map_of
@@ -54,14 +53,11 @@ class Queue(Board):
             return
         self._submit()
 
-    def _submit(self, download: bool = False) -> None:
-        if not self.picture:
-            return
-        if not download and not self.networks.ready(self.network):
-            self._status = offer(self.network)
-            return
-        self._status = {"state": "working", "text": "waiting for the network …"}
+    def _request(self, download: bool) -> None:
         self._ask(Ask(self.picture, self.network, self.target))
+
+    def _withdraw(self) -> None:
+        """The maps of what is on screen go on."""
 
     @t.observe("enhanced")
     def _other_cells(self, _: Any) -> None:
@@ -96,18 +92,15 @@ class Queue(Board):
     # ------------------------------------------------------------------ the worker's thread
 
     def _work(self, ask: Ask | None, ticket: Ticket) -> None:
-        try:
+        with answering(ticket, self._worker.lock, self._stuck):
             if ask is not None:
                 self._renew(ask, ticket)
             while (step := self._next(ticket)) is not None:
                 step(ticket)
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - the queue must not die in silence
-            with self._worker.lock:
-                if not ticket.dropped:
-                    self._idle = True
-                    self._fail(error)
+
+    def _stuck(self, error: Exception) -> None:
+        self._idle = True
+        self._fail(error)
 
     def _next(self, ticket: Ticket) -> Callable[[Ticket], None] | None:
         with self._worker.lock:

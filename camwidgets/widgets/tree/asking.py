@@ -12,7 +12,7 @@ import traitlets as t
 from ...classifiers.classifier import Classifier
 from ..sources import Pictures
 from ..speaking import BadValue, checked, failure
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Ticket, Worker, answering
 from .acts import TreeActs
 from .export import FILES, export, file_name
 from .panel import TreePanel
@@ -107,7 +107,7 @@ class TreeAsking(TreeActs):
                 ticket.check()
                 self._tell_head({"state": "working", "text": text})
 
-        try:
+        with answering(ticket, self._worker.lock, self._fail):
             shown = self._maker.run(job.want, tell, ticket.check)
             with self._worker.lock:
                 ticket.check()
@@ -120,12 +120,6 @@ class TreeAsking(TreeActs):
                 ticket.check()
                 self._tell_head({"state": "idle"})
             self._see(shown, ticket)
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            with self._worker.lock:
-                if not ticket.dropped:
-                    self._fail(error)
 
     def _fail(self, error: BaseException) -> None:
         shown = self._shown

@@ -18,6 +18,7 @@ from ...decomposition.tree import Decomposition
 from ...figures.layout import Layout, arrange
 from ...figures.tree import DARK, LIGHT, Palette, View, draw
 from ..cam.explorer import _given
+from ..page import written
 from ..sources import Pictures, embedded
 from ..worker import Worker
 from .asking import Job
@@ -154,10 +155,7 @@ class TreeExplorer(TreeIndexing):
 
     def export_html(self, path: str | Path | None = None) -> str:
         """The whole tree as one HTML page in which nodes expand without a kernel; written to `path` if given."""
-        html = export("html", self.wait()._now(), self._maker, lambda _: None, self._sight)[0].decode()
-        if path is not None:
-            Path(path).expanduser().write_text(html, "utf-8")
-        return html
+        return written(export("html", self.wait()._now(), self._maker, lambda _: None, self._sight)[0].decode(), path)
 
     def close(self) -> None:
         """End the worker, free the graph, and close the widgets."""

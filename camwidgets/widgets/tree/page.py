@@ -12,7 +12,7 @@ from ...figures.layout import MARGIN, MOST_DRAWN, THUMB, row_of
 from ...figures.thumbnails import thumbnail
 from ...figures.tree import heading, label, name_line
 from .. import assets
-from ..page import safe_json
+from ..page import document
 from .view import node_state, percent, title
 
 WIDTH = 900.0
@@ -48,12 +48,10 @@ def page(
     for number, node in tree.nodes.items():
         content["nodes"][number] |= _described(node, tree)
         content["nodes"][number]["seen"] = (seen or {}).get(paths[number])
-    return _PAGE.format(
-        policy="default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:",
-        title=html.escape(words["why"]), sure=html.escape(words["sure"]), how=html.escape(_how(tree)),
-        style=assets.css("tree/panel.css", "page.css", "tree/page.css"),
-        tree=safe_json(content), code=assets.esm("tree/page.js"), width=f"{WIDTH:g}",
-    )  # fmt: skip
+    said = {"title": words["why"], "sure": words["sure"], "how": _how(tree)}
+    body = _BODY.format(**{name: html.escape(text) for name, text in said.items()}, width=f"{WIDTH:g}")
+    css = assets.css("tree/panel.css", "page.css", "tree/page.css")
+    return document(words["why"], css, body, {"tree": content}, assets.esm("tree/page.js"))
 
 
 def columns(tree: Decomposition) -> list[str]:
@@ -85,28 +83,9 @@ def _how(tree: Decomposition) -> str:
     return f"{model} · the {tree.how.top} strongest channels per node, {kind}, evidence {tree.how.sign} the class"
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{title}</title>
-<style>
-{style}
-</style>
-</head>
-<body>
-<main class="cw-root">
+_BODY = """<main class="cw-root">
 <header class="cw-head"><h2>{title}</h2><span class="cw-muted">{sure}</span></header>
 <p class="cw-muted cw-page-how">{how} · click a node to expand or fold it · <span id="told" role="status"></span></p>
 <div class="cw-page-body"><svg id="canvas" width="{width}" role="tree" aria-label="{title}"></svg>
 <aside class="cw-tree-facts" id="facts"></aside></div>
-</main>
-<script type="application/json" id="tree">{tree}</script>
-<script type="module">
-{code}
-</script>
-</body>
-</html>
-"""
+</main>"""
