@@ -13,6 +13,7 @@ import torch
 import camwidgets
 from camwidgets import Decomposition, decompose
 from camwidgets.decomposition.fidelity import channel_means, correlation, fidelity, rank_correlation
+from camwidgets.decomposition.growth import rebuild_known
 from camwidgets.decomposition.overlap import overlap, pick
 from camwidgets.evidence import capture
 from tests.test_gap import deep, net_by_hand
@@ -85,6 +86,16 @@ def test_shared_nodes_become_a_graph() -> None:
     graph = shared.to_networkx()
     assert nx.is_directed_acyclic_graph(graph)
     assert any(degree > 1 for _, degree in graph.in_degree())
+
+
+def test_what_a_shared_tree_knows_can_be_rebuilt_from_its_nodes() -> None:
+    classifier, x = deep()
+    tree = decompose(classifier, x, target=0, shared=True, top=4)
+    known = dict(tree._known)
+    assert known
+    tree._known = {}
+    rebuild_known(tree)
+    assert tree._known == known
 
 
 def test_channels_that_see_the_same_place_become_one() -> None:

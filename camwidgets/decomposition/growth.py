@@ -80,6 +80,18 @@ def plant(tree: Decomposition) -> Node:
     return root
 
 
+def rebuild_known(tree: Decomposition) -> None:
+    """Rebuild from its nodes and edges what a tree keeps of them to grow on: for trees that were read from a file.
+
+    To be called when `tree.nodes` and `tree.edges` are complete. A shared tree then goes on sharing: a feature it
+    holds already, (stage, channel, y, x), gets another edge and no second node.
+    """
+    tree._known = {}
+    for node in tree.nodes.values():
+        if node.parent is not None:
+            tree._known.setdefault((node.stage, node.channel, node.y, node.x), node.id)
+
+
 def expand(
     tree: Decomposition,
     node: Node,
@@ -238,4 +250,4 @@ def _array(values: Tensor) -> np.ndarray:
     return np.ascontiguousarray(values.detach().float().cpu().numpy())
 
 
-__all__ = ["Decision", "How", "about", "check", "expand", "grow", "plant"]
+__all__ = ["Decision", "How", "about", "check", "expand", "grow", "plant", "rebuild_known"]
