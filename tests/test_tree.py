@@ -12,9 +12,12 @@ import torch
 
 import camwidgets
 from camwidgets import Decomposition, decompose
+from camwidgets.datasets.toyworld import ToyWorld
+from camwidgets.decomposition.ablation import ablate
 from camwidgets.decomposition.fidelity import channel_means, correlation, fidelity, rank_correlation
 from camwidgets.decomposition.growth import rebuild_known
 from camwidgets.decomposition.overlap import overlap, pick
+from camwidgets.decomposition.segment import Segment, activated
 from camwidgets.evidence import capture
 from tests.test_gap import deep, net_by_hand
 
@@ -76,6 +79,45 @@ def test_expanding_elsewhere_at_another_place_and_against() -> None:
     moved = tree.expand(node, position=(0, 0), top=1) if node.attention[0, 0] > 0 else tree.expand(node, top=1)
     assert len(moved) <= 1
     assert all(child.share < 0 for child in tree.expand(0, sign="against"))
+
+
+@pytest.mark.parametrize("conditional", [False, True])
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_tree_against_the_class_shows_what_lowers_its_score(number: int, conditional: bool) -> None:
+    classifier = camwidgets.load("toy")
+    image = ToyWorld(seed=3, n=20)[number].image
+    tree = decompose(classifier, image, sign="against", depth=2, merge=False, conditional=conditional)
+    assert tree.decomposer is not None
+    evidence, upper, lower = tree.decomposer.evidence, tree.stages["S5"], tree.stages["S4"]
+    A, G = evidence.at("S5")
+    assert len(tree.level("S5")) == 3
+    assert len(tree.level("S4")) >= 5
+    for node in tree.level("S5"):
+        channel = (A * G)[0, node.channel]
+        assert channel[node.y, node.x] == channel.min() < 0
+        assert not node.dead
+        assert ablate(tree, node).real > 0  # the class score rises without it
+    for parent in tree.level("S5"):
+        # What is left of it without the channels shown below it is worth more to the class.
+        values, cut = evidence.activations[lower].clone(), A.clone()
+        values[0, [node.channel for node in tree.children(parent)]] = 0
+        with torch.no_grad():
+            without = activated(Segment(classifier, lower, upper, evidence.x).run(values), upper)
+        place = (0, parent.channel) if conditional else (0, parent.channel, parent.y, parent.x)
+        cut[place] = without[place]
+        assert float(((cut - A) * G).sum()) > 0
+        assert all(node.class_share < 0 for node in tree.children(parent))
+
+
+def test_below_a_feature_against_the_class_stands_what_supports_it() -> None:
+    classifier, x = deep()
+    tree = decompose(classifier, x, target=1, sign="against", depth=1)
+    node = tree.children(0)[0]
+    assert all(child.share > 0 > child.class_share for child in tree.expand(node))
+    against = tree.expand(node, sign="against")
+    assert against
+    assert all(child.share < 0 for child in against)
+    assert all(child.share < 0 for child in tree.expand(0))
 
 
 def test_shared_nodes_become_a_graph() -> None:

@@ -78,9 +78,12 @@ class Contributions:
         """Whether no gradient reaches the tap: nothing can be said about the decision there."""
         return not bool(self.gradient.any())
 
-    def position(self, channel: int) -> tuple[int, int]:
-        """(y, x) where the channel contributes most (5.5); of equal (clipped) places, the highest before the clip."""
-        values = self.attention[channel]
+    def position(self, channel: int, sign: int = 1) -> tuple[int, int]:
+        """(y, x) where the channel contributes most (5.5); sign −1: where it speaks against the decision most, argmin.
+
+        Of equal (clipped) places, the highest before the clip.
+        """
+        values = self.attention[channel] * sign
         if self.before is not None:
             tied = values >= values.max() - 1e-6 * values.max().abs()
             values = torch.where(tied, self.before[channel], -torch.inf)
@@ -172,7 +175,7 @@ class Decomposer:
     def _segment(self, upper: Tap, lower: Tap) -> Segment:
         key = (str(upper), str(lower))
         if key not in self._segments:
-            self._segments[key] = Segment(self.classifier, lower, upper, self.evidence.x)
+            self._segments[key] = Segment.of(self.evidence, lower, upper)
         return self._segments[key]
 
     def _whole(self, decisions: Sequence[Decision], upper: Tap, lower: Tap) -> list[Contributions]:

@@ -44,8 +44,15 @@ def grow(evidence: Evidence, stages: dict[str, Tap], how: How, depth: int | None
     names = list(stages)[::-1]
     level = _add(tree, [(tree.root, _class_evidence(tree, names[0]))], names[0], how.top, how.sign)
     for name in names[1 : depth if depth is not None else len(names)]:
-        level = _decompose_level(tree, level, name, how.top, how.sign)
+        level = _decompose_level(tree, level, name, how.top, below(how))
     return tree
+
+
+def below(how: How) -> str:
+    """The sign below the class: in a node-conditioned tree every feature shown, whatever it does to the class, is
+    decomposed into what supports it (against × against would be for); along paths the class stays the measure.
+    """
+    return how.sign if how.conditional else "for"
 
 
 def about(evidence: Evidence) -> dict[str, Any]:
@@ -104,7 +111,8 @@ def expand(
     """See `Decomposition.expand`."""
     if tree.decomposer is None:
         raise ValueError("this tree was loaded without its classifier: load(folder, classifier) to expand it further")
-    count, side = tree.how.top if top is None else top, tree.how.sign if sign is None else sign
+    usual = tree.how.sign if node.parent is None else below(tree.how)
+    count, side = tree.how.top if top is None else top, usual if sign is None else sign
     check(count, None, side)
     name = _next_stage(tree, node) if tap is None else _lower_stage(tree, node, tap)
     tree.collapse(node)
@@ -195,7 +203,7 @@ def _add(
             continue
         share = found.share
         for channel, members in children_of(found, tree.how, top, sign):
-            child = _child(tree, node, found, stage, channel, members, float(share[channel]))
+            child = _child(tree, node, found, stage, channel, members, float(share[channel]), SIGNS[sign])
             tree.edges[node.id, child.id] = float(share[channel])
             node.children.append(child.id)
             added[child.id] = child
@@ -219,8 +227,9 @@ def _child(
     channel: int,
     members: tuple[int, ...],
     share: float,
+    sign: int,
 ) -> Node:
-    y, x = found.position(channel)
+    y, x = found.position(channel, sign)
     key = (stage, channel, y, x)
     if tree.how.shared and key in tree._known:
         return tree.nodes[tree._known[key]]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..classifiers.classifier import Classifier, Target
+from ..classifiers.given import check_classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, capture
 from ..images import ImageSource
@@ -159,7 +160,9 @@ class Decomposition:
 
         Args:
             which: a node or its id. tap: stage to look in; None = the next shallower. top: how many; None = as before.
-            position: (y, x) of another place of the same channel to decompose. sign: "for" or "against".
+            position: (y, x) of another place of the same channel to decompose.
+            sign: "for" or "against" the node's own decision (in a path-conditioned tree: the class). None = as the
+                tree was grown: its sign at the class and along paths, "for" below it where nodes stand for themselves.
         Raises:
             ValueError: the node is at the shallowest tap, is dead, or something given is out of range.
         """
@@ -270,7 +273,10 @@ def decompose(
         depth: number of steps; None = all, 1 = the class's own evidence only, to be expanded by `.expand`.
         conditional: False: each node is decomposed by itself (the paper); True: the class gradient is passed on along
             the path, so that contributions are parts of the class score.
-        sign: "for" the class or "against" it. merge: channels that see the same place become one node.
+        sign: "for" the class or "against" it: then the first step shows the channels that lower the score, each where
+            it does so most; the steps below show what supports those (conditional: what lowers the score through them),
+            which, taken out of the whole network, may well lower the score by what it does for the class elsewhere.
+        merge: channels that see the same place become one node.
         shared: equal features reached from several parents become one node (a graph in place of a tree).
     Raises:
         ValueError: unknown tap, N < 1, more channels asked for than there are, no spatial stages.
@@ -283,6 +289,7 @@ def decompose(
     """
     from .growth import check, check_spatial, grow
 
+    check_classifier(classifier, "decompose")
     check(top, depth, sign)
     stages = classifier.select(taps)
     check_spatial(classifier.name, stages)
