@@ -52,9 +52,10 @@ def one_by_one(classifier: Classifier, x: torch.Tensor, tree: Decomposition) -> 
 
 def full_pass(classifier: Classifier, x: torch.Tensor, decision: Decision, upper: Any, lower: Any) -> torch.Tensor:
     """Forward from the picture to the decision, backward to the tap below it, nothing kept."""
-    with camwidgets.record(classifier, x, [lower]) as recording:
-        values = recording.activations[lower].detach().clone().requires_grad_()
-    out = Segment(classifier, lower, upper, x).run(values)
+    with camwidgets.record(classifier, x, [lower, upper]) as recording:
+        recorded = recording.activations[lower], recording.activations[upper]
+    values = recorded[0].detach().clone().requires_grad_()
+    out = Segment(classifier, lower, upper, x, recorded).run(values)
     return torch.autograd.grad(out[0, decision.channel, decision.y, decision.x], values)[0]
 
 

@@ -271,6 +271,6 @@ def _change(source: Any, decomposer: Decomposer, node: Node, fill: Mapping[int, 
     both = torch.stack([A, A.clone()])
     both[1, k] = fill[k]
     with torch.inference_mode(False), torch.no_grad():
-        out = Segment(decomposer.classifier, lower, upper, evidence.x).run(both)
+        out = Segment.of(evidence, lower, upper).run(both)
     z, z_without = out[:, decision.channel, decision.y, decision.x].tolist()
     return Change(node.id, parent.name, z, predicted, z_without - z)

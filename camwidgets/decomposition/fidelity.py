@@ -93,7 +93,7 @@ def true_changes(
     A = decomposer.evidence.activations[lower][0]
     fill = means.get(lower)
     read, values = _reader(decomposer, decision, upper, lower, A)
-    segment = Segment(decomposer.classifier, lower, upper, decomposer.evidence.x)
+    segment = Segment.of(decomposer.evidence, lower, upper)
     chunk = max(1, CHUNK_BYTES // (4 * 4 * values.numel()))
     with torch.inference_mode(False), torch.no_grad():
         whole = read(segment.run(values[None]))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..classifiers.classifier import Classifier
 from ..errors import choose
-from ..evidence import record
+from ..evidence import Evidence, record
 from ..images import ImageSource
 from .gap import Decomposer
 from .importance import by_chance, direct, path_conditioned, propagated, strongest
@@ -99,11 +99,13 @@ def removal_curve(
     for i in range(count):
         with record(classifier, pictures[i]) as recording:
             decomposer = Decomposer(one_picture(recording).evidence(last=True))
+        segments = {stage: Segment.of(decomposer.evidence, tap, None) for stage, tap in taps.items()}
         label = None if true is None else true[i]
         for name, rank in rankers.items():
             scores = rank(decomposer, list(taps))
             for stage in taps:
-                _add(totals, decomposer, stage, name, scores[stage], numbers[stage], fills, label)
+                of = stage, name
+                _add(totals, decomposer.evidence, segments[stage], of, scores[stage], numbers[stage], fills, label)
         if progress is not None:
             progress(i + 1, count)
     rows = [dict(zip(("stage", "ranking", "removed"), key, strict=True))
@@ -126,18 +128,16 @@ def _ranker(name: str, classifier: Classifier, beam: int, steps: int, seed: int)
 
 
 def _add(
-    totals: dict[tuple[str, str, int], Tensor], decomposer: Decomposer, stage: str, ranking: str, scores: Tensor,
-    numbers: list[int], fills: Mapping[Any, Tensor] | None, true: int | None,
+    totals: dict[tuple[str, str, int], Tensor], evidence: Evidence, segment: Segment, of: tuple[str, str],
+    scores: Tensor, numbers: list[int], fills: Mapping[Any, Tensor] | None, true: int | None,
 ) -> None:  # fmt: skip
-    """Add one picture's [right, same, probability] to each N's totals."""
-    evidence = decomposer.evidence
-    tap, target = evidence.stages[stage], int(evidence.targets[0])
+    """Add one picture's [right, same, probability] to each N's totals of a (stage, ranking)."""
+    tap, target = segment.lower, int(evidence.targets[0])
     gone = strongest(scores.to(evidence.x.device), numbers[-1])
     mask = torch.ones(len(numbers), tap.channels, dtype=torch.bool, device=evidence.x.device)
     for row, n in enumerate(numbers):
         mask[row, gone[:n]] = False
-    segment, A = Segment(decomposer.classifier, tap, None, evidence.x), evidence.activations[tap]
-    logits = [evidence.logits]
+    A, logits = evidence.activations[tap], [evidence.logits]
     with torch.inference_mode(False), torch.no_grad():
         for some in mask.split(ROWS):
             logits.append(segment.run(keeping(some, None if fills is None else fills[tap])(A)))
@@ -145,4 +145,4 @@ def _add(
         guess = int(row.argmax())
         right = float("nan") if true is None else float(guess == true)
         found = torch.tensor([right, guess == target, float(row.softmax(0)[target])], dtype=torch.float64)
-        totals[stage, ranking, n] = totals.get((stage, ranking, n), torch.zeros(3, dtype=torch.float64)) + found
+        totals[(*of, n)] = totals.get((*of, n), torch.zeros(3, dtype=torch.float64)) + found

@@ -2,7 +2,9 @@
 
 The user's module is run as it is; a hook at the lower tap puts other values in, a hook at the upper one takes the
 result and ends the pass. What lies below the lower tap is fed a small blank picture: nothing of it is used, unless a
-skip connection goes around the lower tap, in which case the real picture is run again.
+skip connection goes around the lower tap, or what lies above looks at the input itself (its size, say). Then the real
+picture is run again. The former is known from the tap; the latter shows when the recorded activation of the lower tap
+does not give the recorded one of the upper tap, which is tried once for each segment.
 """
 
 from __future__ import annotations
@@ -19,26 +21,48 @@ from ..catcher import Catcher
 from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..classifiers.taps import CLIPPED, Tap
+from ..evidence import Evidence, record
 
 BLANK_SIDE = 64
 RECTIFIED = frozenset({"relu", *CLIPPED})
+# How far a result may lie from the recorded one, relative to the largest: rounding only.
+ROUNDING = {torch.float64: 1e-9, torch.float32: 1e-4, torch.float16: 2.0**-7, torch.bfloat16: 2.0**-5}
 
 
 class Segment:
     """What lies between `lower` and `upper` (None: the logits) of a classifier.
 
     Attributes:
-        x: the 1×3×H×W input that is run where a skip connection goes around the lower tap.
+        x: the 1×3×H×W input, which is run where a blank picture in its place does not give the same.
     """
 
-    def __init__(self, classifier: Classifier, lower: Tap, upper: Tap | None, x: Tensor) -> None:
+    def __init__(
+        self,
+        classifier: Classifier,
+        lower: Tap,
+        upper: Tap | None,
+        x: Tensor,
+        recorded: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        """`recorded`: what the network gives for `x`, 1×K×h×w at the lower tap and 1×K'×h'×w' after the upper tap's
+        activation (or 1×C logits). None: it is read with a pass of its own when it is needed.
+        """
         order = {tap: i for i, tap in enumerate(classifier.taps)}
         if upper is not None and order[lower] >= order[upper]:
             raise ValueError(
                 f"the tap {str(lower)!r} does not lie below {str(upper)!r}: a decision rests on earlier taps"
             )
         self.classifier, self.lower, self.upper, self.x = classifier, lower, upper, x
-        self._needs_picture = lower.bypassed
+        self._recorded = recorded
+        self._needs_picture, self._tried = lower.bypassed, False
+
+    @classmethod
+    def of(cls, evidence: Evidence, lower: Tap, upper: Tap | None) -> Segment:
+        """The segment of the network and the picture that `evidence` was recorded of."""
+        above = evidence.logits if upper is None else evidence.activations.get(upper)
+        below = evidence.activations.get(lower)
+        recorded = None if above is None or below is None else (below, above)
+        return cls(evidence.classifier, lower, upper, evidence.x, recorded)
 
     def run(self, values: Tensor) -> Tensor:
         """The segment's result for values n×K×h×w at the lower tap: n×K'×h'×w' before the upper tap's activation
@@ -46,18 +70,59 @@ class Segment:
 
         Gradients flow to `values` if they ask for them. The whole map or any window of it may be given; what the
         network pads at its border it then pads at the window's.
+
+        Raises:
+            RuntimeError: the segment does not take windows (a fixed size in it, or the input's).
         """
         if not self._needs_picture:
-            try:
-                out = self._pass(values, self._blank())
-                if len(out) == len(values):
-                    return out
-            except (RuntimeError, ValueError, IndexError, TypeError):
-                # The part above looks at what is below (its shape, say): only the real picture will do.
-                if values.shape[-2:] != self.lower.size:
-                    raise
+            out = self._on_blank(values)
+            if out is not None:
+                return out
             self._needs_picture = True
         return self._pass(values, self.x.expand(len(values), -1, -1, -1))
+
+    def _on_blank(self, values: Tensor) -> Tensor | None:
+        """The result with a blank picture below; None where only the real one will do."""
+        below, above = self._known()
+        whole = values.shape[1:] == below.shape[1:]
+        try:
+            out = self._pass(values, self._blank())
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            if not whole:
+                raise RuntimeError(f"windows of {str(self.lower)!r} cannot be run: {error}") from error
+            return None
+        if len(out) != len(values) or (values.requires_grad and not out.requires_grad):
+            if not whole:
+                raise RuntimeError(f"windows of {str(self.lower)!r} cannot be run: nothing comes of them")
+            return None
+        if whole and not self._tried:
+            if not _same(values[:1], below):
+                with torch.no_grad():
+                    one = self._pass(below, self._blank())
+            else:
+                one = out[:1]
+            if not self._agrees(one.detach(), above):
+                return None
+            self._tried = True
+        return out
+
+    def _known(self) -> tuple[Tensor, Tensor]:
+        """What was recorded at both ends."""
+        if self._recorded is None:
+            with record(self.classifier, self.x, [t for t in (self.lower, self.upper) if t is not None]) as found:
+                above = found.logits if self.upper is None else found.activations[self.upper]
+                self._recorded = found.activations[self.lower], above
+        return self._recorded
+
+    def _agrees(self, out: Tensor, recorded: Tensor) -> bool:
+        """Whether a result for the recorded activation is what was recorded above it."""
+        if out.shape != recorded.shape:
+            return False
+        if self.upper is not None:
+            out = _as_recorded(out, self.upper, recorded)
+        kinds = (self.x.dtype, self.classifier.dtype, recorded.dtype)
+        allowed = max(ROUNDING.get(kind, 0.0) for kind in kinds if kind is not None)
+        return bool((out - recorded).abs().max() <= allowed * recorded.abs().max())
 
     def _blank(self) -> Tensor:
         side = [min(BLANK_SIDE, s) for s in self.x.shape[2:]]
@@ -143,6 +208,17 @@ def read_site(tap: Tap) -> tuple[str, int, str]:
     if tap.before is not None and tap.activation in RECTIFIED:
         return tap.before
     return tap.module, tap.call, "function" if tap.function else "output"
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(a, b)
+
+
+def _as_recorded(out: Tensor, tap: Tap, recorded: Tensor) -> Tensor:
+    """A segment's result after the upper tap's activation; bounds that the tap does not tell: the recorded ones."""
+    if read_site(tap) == tap.before and tap.clipped and tap.activation != "relu6":
+        return out.clamp(recorded.min(), recorded.max())
+    return activated(out, tap)
 
 
 def activated(values: Tensor, tap: Tap) -> Tensor:
