@@ -1,8 +1,9 @@
 """Which patches of a folder of pictures excite a channel most: an index, built once, kept on disk.
 
-One SQLite file per network (named by the hash of its weights) holds, per picture and tap, each channel's largest
-response and where it is. Building can be stopped at any moment, killed included, and goes on where it was; a picture
-that has changed since is looked at again, one that has gone is forgotten, a broken one is noted and passed over.
+One SQLite file per network and way of looking (named by the hash of weights, modules, precision, input size,
+preprocessing and stages: `classifiers.identity.view_hash`) holds, per picture and tap, each channel's largest response
+and where it is. Building can be stopped at any moment, killed included, and goes on where it was; a picture that has
+changed since is looked at again, one that has gone is forgotten, a broken one is noted and passed over.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,12 @@ import torch
 from PIL import Image
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.identity import view_hash
 from ..classifiers.taps import Tap
 from ..evidence import record
 from ..images import open_image
+from .index_file import cache_folder, opened, prepare
 
-SCHEMA = 1
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
 BATCH = 8
 Progress = Callable[[int, int], None]
@@ -49,7 +50,8 @@ class PatchIndex:
         classifier: whose channels. folder: searched with its subfolders. store: where the index is kept; None = the
             user's cache folder ($XDG_CACHE_HOME or ~/.cache, under camwidgets/).
     Raises:
-        NotADirectoryError: no such folder. ValueError: no pictures in it, or an index of a newer version.
+        NotADirectoryError: no such folder. ValueError: no pictures in it, an index of a newer version, or a damaged one
+        (each call that reads it; the message says what to do).
 
     Example:
         >>> import camwidgets, tempfile
@@ -69,20 +71,25 @@ class PatchIndex:
             raise NotADirectoryError(f"no folder of pictures at {str(folder)!r}")
         home = Path(store) if store is not None else cache_folder()
         home.mkdir(parents=True, exist_ok=True)
-        self.file = home / f"patches-{classifier.weights_hash()[:16]}.sqlite"
-        with self._open() as db:
-            self._prepare(db)
+        self.file = home / f"patches-{view_hash(classifier)[:16]}.sqlite"
+        with opened(self.file) as db:
+            prepare(db, self.file)
 
     def build(self, progress: Progress | None = None, cancelled: Callable[[], bool] | None = None) -> int:
         """Look at every picture that is new or changed; returns how many pictures of the folder the index now holds.
 
         `progress(done, total)` is called after each few pictures; `cancelled()` may end the work at any of them: what
-        was done stays.
+        was done stays. A picture that cannot be read, or that the network does not answer with finite numbers, is
+        noted with the reason (`broken`) and looked at again only when it has changed; running out of memory is no
+        picture's fault and ends the work.
+
+        Raises:
+            ValueError: no picture in the folder, or none that could be looked at.
         """
         files = self._pictures()
         if not files:
             raise ValueError(f"no picture in the folder {str(self.folder)!r}; looked for {', '.join(sorted(SUFFIXES))}")
-        with self._open() as db:
+        with opened(self.file) as db:
             todo = self._changed(db, files)
             for start in range(0, len(todo), BATCH):
                 if cancelled is not None and cancelled():
@@ -92,21 +99,31 @@ class PatchIndex:
                 db.commit()
                 if progress is not None:
                     progress(len(files) - len(todo) + min(start + BATCH, len(todo)), len(files))
-        return len(self)
+        return len(self) or self._none()
+
+    def _none(self) -> int:
+        """Where not one picture could be looked at it is not the pictures: that is said, and nothing is on record."""
+        broken = self.broken()
+        if broken:
+            with opened(self.file) as db:
+                db.execute("DELETE FROM pictures WHERE instr(path, ?) = 1", (self._prefix(),))
+            path, reason = next(iter(broken.items()))
+            raise ValueError(f"none of {len(broken)} pictures could be looked at; the first, {path.name!r}: {reason}")
+        return 0
 
     def broken(self) -> dict[Path, str]:
         """Pictures that could not be read, and why."""
-        with self._open() as db:
+        with opened(self.file) as db:
             rows = db.execute(
                 "SELECT path, error FROM pictures WHERE error != '' AND instr(path, ?) = 1", (self._prefix(),)
             )
-            return {Path(path): error for path, error in rows}
+            return {Path(os.fsdecode(path)): error for path, error in rows}
 
     def top(self, tap: str, channel: int, count: int = 9) -> list[Patch]:
         """The `count` pictures that excite a channel of a tap most, each with its strongest place, strongest first."""
         site = self._site(tap, channel)
-        best: list[tuple[float, int, str]] = []
-        with self._open() as db:
+        best: list[tuple[float, int, bytes]] = []
+        with opened(self.file) as db:
             rows = db.execute(
                 "SELECT path, peaks, places FROM responses WHERE tap = ? AND instr(path, ?) = 1",
                 (str(site), self._prefix()),
@@ -122,7 +139,7 @@ class PatchIndex:
     def peaks(self, tap: str, channel: int) -> np.ndarray:
         """A channel's largest response in each picture of the index, in no particular order."""
         site = self._site(tap, channel)
-        with self._open() as db:
+        with opened(self.file) as db:
             rows = db.execute(
                 "SELECT substr(peaks, ?, 4) FROM responses WHERE tap = ? AND instr(path, ?) = 1",
                 (4 * channel + 1, str(site), self._prefix()),
@@ -136,13 +153,13 @@ class PatchIndex:
 
     def __len__(self) -> int:
         """How many pictures it holds."""
-        with self._open() as db:
+        with opened(self.file) as db:
             wanted = "SELECT COUNT(*) FROM pictures WHERE error = '' AND instr(path, ?) = 1"
             return int(db.execute(wanted, (self._prefix(),)).fetchone()[0])
 
     def missing(self) -> int:
         """How many pictures `build` would look at: new ones and changed ones."""
-        with self._open() as db:
+        with opened(self.file) as db:
             return len(self._changed(db, self._pictures()))
 
     def crop(self, patch: Patch) -> Image.Image:
@@ -152,26 +169,6 @@ class PatchIndex:
 
     # ------------------------------------------------------------------------------------------------ the file
 
-    @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
-        with closing(sqlite3.connect(self.file, timeout=30)) as db:
-            db.execute("PRAGMA journal_mode = WAL")
-            yield db
-            db.commit()
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA:
-            raise ValueError(
-                f"the index {str(self.file)!r} was made by a newer version (schema {version}; this one: {SCHEMA})"
-            )
-        db.executescript(
-            "CREATE TABLE IF NOT EXISTS pictures (path TEXT PRIMARY KEY, size INTEGER, time INTEGER, error TEXT);"
-            "CREATE TABLE IF NOT EXISTS responses"
-            " (tap TEXT, path TEXT, peaks BLOB, places BLOB, PRIMARY KEY (tap, path));"
-            f"PRAGMA user_version = {SCHEMA}"
-        )
-
     def _pictures(self) -> list[Path]:
         return sorted(p for p in self.folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
 
@@ -179,28 +176,47 @@ class PatchIndex:
         """The files to look at; rows of files that have gone or changed are removed."""
         rows = db.execute("SELECT path, size, time FROM pictures WHERE instr(path, ?) = 1", (self._prefix(),))
         known = {path: (size, time) for path, size, time in rows}
-        now = {str(path): self._stamp(path) for path in files}
-        for path in [p for p in known if now.get(p) != known[p]]:
-            db.execute("DELETE FROM pictures WHERE path = ?", (path,))
-            db.execute("DELETE FROM responses WHERE path = ?", (path,))
+        stamps = {os.fsencode(path): self._found(path) for path in files}
+        now = {key: stamp for key, stamp in stamps.items() if stamp}  # others went since the folder was listed
+        for key in [key for key in known if now.get(key) != known[key]]:
+            db.execute("DELETE FROM pictures WHERE path = ?", (key,))
+            db.execute("DELETE FROM responses WHERE path = ?", (key,))
         db.commit()
-        return [path for path in files if known.get(str(path)) != now[str(path)]]
+        return [path for path in files if (key := os.fsencode(path)) in now and known.get(key) != now[key]]
 
     def _look(self, db: sqlite3.Connection, path: Path) -> None:
-        error = ""
+        key, error = os.fsencode(path), ""
+        found: list[tuple[str, bytes, bytes, bytes]] = []
+        stamp = self._found(path)  # before it is read: what is written meanwhile counts as a change
+        if stamp is None:
+            return
         try:
-            image = open_image(self._read(path))
-        except (ValueError, OSError) as problem:
-            error = str(problem)
-        else:
-            with torch.no_grad(), record(self.classifier, image) as recording:
-                for tap, A in recording.activations.items():
-                    peaks, places = A[0].flatten(1).max(1)
-                    db.execute(
-                        "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)",
-                        (str(tap), str(path), _bytes(peaks, "<f4"), _bytes(places, "<i4")),
-                    )
-        db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", (str(path), *self._stamp(path), error))
+            found = self._responses(path, key)
+        except (MemoryError, torch.cuda.OutOfMemoryError):
+            raise
+        except Exception as problem:  # noqa: BLE001 - whatever one picture does, the others are looked at
+            if self._found(path) is None:
+                return
+            error = str(problem) or type(problem).__name__
+        db.executemany("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?)", found)
+        told = error.encode("utf-8", "backslashreplace").decode()  # it may quote a name that is no UTF-8
+        db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?, ?, ?)", (key, *stamp, told))
+
+    def _responses(self, path: Path, key: bytes) -> list[tuple[str, bytes, bytes, bytes]]:
+        """Tap, picture, each channel's largest response and its place: a row for each tap."""
+        rows = []
+        with torch.no_grad(), record(self.classifier, open_image(self._read(path))) as recording:
+            for tap, A in recording.activations.items():
+                peaks, places = A[0].float().flatten(1).max(1)
+                rows.append((str(tap), key, _bytes(peaks, "<f4"), _bytes(places, "<i4")))
+        return rows
+
+    def _found(self, path: Path) -> tuple[int, int] | None:
+        """Its stamp; None if it has gone."""
+        try:
+            return self._stamp(path)
+        except OSError:
+            return None
 
     def _read(self, path: Path) -> Any:
         """What `open_image` takes for a picture of the index."""
@@ -211,8 +227,8 @@ class PatchIndex:
         state = path.stat()
         return state.st_size, state.st_mtime_ns
 
-    def _prefix(self) -> str:
-        return f"{self.folder}{os.sep}"
+    def _prefix(self) -> bytes:
+        return os.fsencode(self.folder / "x")[:-1]
 
     def _site(self, tap: str, channel: int) -> Tap:
         site = self.classifier.tap(tap)
@@ -222,14 +238,10 @@ class PatchIndex:
             raise ValueError(f"channel {channel} is out of range: {str(site)!r} has channels 0 … {site.channels - 1}")
         return site
 
-    def _patch(self, tap: Tap, response: float, place: int, path: str) -> Patch:
+    def _patch(self, tap: Tap, response: float, place: int, path: bytes) -> Patch:
         y, x = divmod(place, tap.size[1])
-        return Patch(Path(path), response, y, x, tap.receptive_field.window(y, x, self.classifier.input_size))
-
-
-def cache_folder() -> Path:
-    """Where indexes are kept: $XDG_CACHE_HOME/camwidgets or ~/.cache/camwidgets."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "camwidgets"
+        window = tap.receptive_field.window(y, x, self.classifier.input_size)
+        return Patch(Path(os.fsdecode(path)), response, y, x, window)
 
 
 class DatasetIndex(PatchIndex):
@@ -262,15 +274,18 @@ class DatasetIndex(PatchIndex):
     def _stamp(self, path: Path) -> tuple[int, int]:
         return 0, 0  # a data set does not change while it is held
 
-    def _prefix(self) -> str:
-        return ""
+    def _prefix(self) -> bytes:
+        return b""
 
 
 def index_of(classifier: Classifier, source: Any) -> PatchIndex:
     """An index over `source`: an index itself, a folder, or a sequence of pictures. Not built yet."""
     if isinstance(source, PatchIndex):
-        if source.classifier.weights_hash() != classifier.weights_hash():
-            raise ValueError(f"the index given is of {source.classifier.name}, not of {classifier.name}")
+        if source.classifier is not classifier and view_hash(source.classifier) != view_hash(classifier):
+            raise ValueError(
+                f"the index given is of {source.classifier.name}, not of {classifier.name}: their weights, modules, "
+                f"input sizes, preprocessing or stages differ"
+            )
         return source
     if isinstance(source, (str, Path)):
         return PatchIndex(classifier, source)
