@@ -19,6 +19,8 @@ from camwidgets.decomposition.growth import rebuild_known
 from camwidgets.decomposition.overlap import overlap, pick
 from camwidgets.decomposition.segment import Segment, activated
 from camwidgets.evidence import capture
+from camwidgets.figures.tree import describe
+from camwidgets.widgets.tree.view import _facts as facts
 from tests.test_gap import deep, net_by_hand
 
 
@@ -118,6 +120,35 @@ def test_below_a_feature_against_the_class_stands_what_supports_it() -> None:
     assert against
     assert all(child.share < 0 for child in against)
     assert all(child.share < 0 for child in tree.expand(0))
+
+
+@pytest.mark.parametrize("sign", ["for", "against"])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_shares_and_others_add_up_to_the_decision_whatever_its_sign(sign: str, conditional: bool) -> None:
+    classifier, x = deep()
+    evidence = capture(classifier, x, target=0)
+    scores = evidence.logits[0].tolist()
+    assert min(scores) < 0 < max(scores)
+    for target, score in enumerate(scores):
+        tree = decompose(classifier, x, target=target, sign=sign, conditional=conditional, merge=False)
+        for node in tree.nodes.values():
+            if node.completeness == node.completeness:
+                shown = sum(child.share for child in tree.children(node)) * abs(node.value)
+                assert shown + node.others * abs(node.value) == pytest.approx(node.value, abs=1e-12)
+        A, G = capture(classifier, x, target=target).at("S3")
+        unshown = [k for k in range(10) if k not in [n.channel for n in tree.children(0)]]
+        assert tree.root.others == pytest.approx(float((A * G)[0, unshown].sum()) / abs(score), abs=1e-9)
+        assert bool(tree.root.caution) == (score < 0)
+
+
+def test_a_negative_class_says_how_it_is_to_be_read() -> None:
+    classifier, x = deep()
+    worst = int(capture(classifier, x, target=0).logits[0].argmin())
+    tree = decompose(classifier, x, target=worst, depth=1)
+    assert "the class score is negative (-0." in tree.root.caution
+    assert not tree.children(0)[0].caution
+    assert "negative" in describe(tree.root, tree)
+    assert [row for row in facts(tree.root, tree) if row[0] == "read it so"] == [["read it so", tree.root.caution]]
 
 
 def test_shared_nodes_become_a_graph() -> None:

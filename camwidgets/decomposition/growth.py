@@ -207,7 +207,8 @@ def _add(
             tree.edges[node.id, child.id] = float(share[channel])
             node.children.append(child.id)
             added[child.id] = child
-        node.others = 1.0 - sum(tree.edges[node.id, i] for i in node.children)
+        whole = float(np.sign(found.value))
+        node.others = whole - sum(tree.edges[node.id, i] for i in node.children)
     return list(added.values())
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..classifiers.classifier import Classifier, Target
 from ..classifiers.given import check_classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, capture
 from ..images import ImageSource
-from .gap import Contributions, Decision, Decomposer
+from .gap import Contributions, Decomposer
+from .nodes import SIGNS, How, Node, decision_of
 from .overlap import pick
 
 if TYPE_CHECKING:
@@ -24,74 +23,6 @@ if TYPE_CHECKING:
 
     from .diff import TreeDiff
     from .naming import Dissection
-
-SIGNS = {"for": 1, "against": -1}
-
-
-@dataclass
-class Node:
-    """One decision of a tree: the class (the root), or one feature.
-
-    Attributes:
-        id: number in the tree; 0 is the root. parent: id (None for the root; the first parent in a shared graph).
-        stage, tap, channel, y, x: which feature; the root has stage "class", channel = class index, y = x = 0.
-        contribution: α of (5.4) in the parent's decision; for the root its logit.
-        share: Σ_yx A_k / |Z| of the parent's decision Z. class_share: share of the class score along the path (path-
-            conditioned: exactly its part of the logit; node-conditioned: the product of the shares, a rough guide).
-        value: its own Z (pre-activation); NaN before it was decomposed, except for the root.
-        completeness: Σ A / Z of its own decomposition; NaN before. others: share of Z that the shown children do not
-            carry. members: channels merged into it. dead: why it cannot be decomposed further, or "".
-        concept, iou: what its channel is called ("wheel") and by how much overlap, where names are known (`named`).
-        attention: h×w float32 map A_k of its tap (for the root: the class map Σ_k A_k of the deepest tap).
-    """
-
-    id: int
-    parent: int | None
-    stage: str
-    tap: str
-    channel: int
-    y: int
-    x: int
-    contribution: float
-    share: float
-    class_share: float
-    attention: np.ndarray = field(repr=False)
-    value: float = math.nan
-    completeness: float = math.nan
-    others: float = math.nan
-    members: tuple[int, ...] = ()
-    dead: str = ""
-    concept: str = ""
-    iou: float = math.nan
-    children: list[int] = field(default_factory=list)
-    # Path-conditioned trees only: ∂y/∂F of this channel along its path, h×w.
-    seed: torch.Tensor | None = field(default=None, repr=False)
-
-    @property
-    def name(self) -> str:
-        """ "S4 #540" """
-        return self.stage if self.parent is None else f"{self.stage} #{self.channel}"
-
-    def attributes(self) -> dict[str, Any]:
-        """Plain values for graphs and tables."""
-        return {
-            "stage": self.stage, "tap": str(self.tap), "channel": self.channel, "y": self.y, "x": self.x,
-            "contribution": self.contribution, "share": self.share, "class_share": self.class_share,
-            "value": self.value, "completeness": self.completeness, "others": self.others,
-            "members": " ".join(map(str, self.members)), "dead": self.dead, "concept": self.concept, "iou": self.iou,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class How:
-    """How a tree was grown: top N, conditioning, sign, merging, sharing."""
-
-    top: int = 3
-    conditional: bool = False
-    sign: str = "for"
-    merge: bool = True
-    shared: bool = False
-
 
 class Decomposition:
     """A decision taken apart. Made by `decompose`; nodes can be expanded further at any time.
@@ -308,6 +239,4 @@ def children_of(found: Contributions, how: How, top: int, sign: str) -> list[tup
     return pick(found, top, SIGNS[sign], how.merge)
 
 
-def decision_of(node: Node) -> Decision:
-    """The feature that a node stands for."""
-    return Decision(node.tap, node.channel, node.y, node.x)
+__all__ = ["SIGNS", "Decomposition", "How", "Node", "children_of", "decision_of", "decompose"]

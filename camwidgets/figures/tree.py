@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -116,7 +117,8 @@ def describe(node: Node, tree: Decomposition) -> str:
     """A node in words, for hover (HTML)."""
     if node.parent is None:
         sure = "" if tree.probability is None else f" · {tree.probability:.1%}"
-        return f"<b>{html.escape(tree.label)}</b>{sure}<br>logit {tree.score:.2f}"
+        lines = [f"<b>{html.escape(tree.label)}</b>{sure}", f"logit {tree.score:.2f}"]
+        return "<br>".join(lines + [html.escape(line) for line in textwrap.wrap(node.caution, 60)])
     lines = [
         f"<b>{html.escape(node.name)}</b> at row {node.y}, column {node.x}",
         f"{node.share:.1%} of its parent, about {node.class_share:.2%} of the class",

@@ -104,6 +104,7 @@ def _facts(node: Node, tree: Decomposition) -> list[list[str]]:
     if node.parent is None:
         rows = [["logit", f"{tree.score:.3f}".replace("-", "−")]]
         rows += [] if tree.probability is None else [["probability", percent(tree.probability)]]
+        rows += [["read it so", node.caution]] if node.caution else []
     else:
         tap = tree.stages[node.stage]
         rows = [*_called(node, tree)]
