@@ -67,13 +67,14 @@ def about_of(epochs: int, **changes: Any) -> dict[str, Any]:
 
 
 def write_run(
-    folder: Path, epochs: int = 6, n: int = 3, side: int = SIDE, seed: int = 0, ids: list[str] | None = None
-) -> Path:
-    """A whole run: n pictures of the toy world, called a, b, c …; the first has two classes and a mask."""
+    folder: Path, epochs: int = 6, n: int = 3, side: int = SIDE, seed: int = 0, ids: list[str] | None = None,
+    first: int = 0,
+) -> Path:  # fmt: skip
+    """A whole run: n pictures of the toy world from the `first` on, called a, b, c …; a has two classes and a mask."""
     for part in ("weights", "watch"):
         (folder / part).mkdir(parents=True)
     world = ToyWorld(n=8, seed=3)
-    pictures = np.array([world[i % 8].image for i in range(n)])
+    pictures = np.array([world[(first + i) % 8].image for i in range(n)])
     present = np.array([[i % 3 == 0, i % 3 < 2, i % 3 == 2] for i in range(n)])
     masks = np.full((n, 96, 96), 255, np.uint8)
     masks[:1] = 0

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -339,6 +343,91 @@ def test_maps_that_were_not_there_yet_are_read_later(
         assert not playback._runs[0]["damaged"]
     finally:
         playback.close()
+
+
+def test_a_training_begun_anew_in_the_same_folder_is_not_mixed_with_the_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody deleted the folder and trained again with other settings: no map, picture or tree of the first stays."""
+    monkeypatch.setattr(playback_work, "EVERY", 0.02)
+    there = write_run(tmp_path / "run", epochs=4)
+    playback = Playback(there, follow=True, epoch=2).wait()
+    try:
+        playback.tree_diff(since=3).wait()
+        before = playback.map(), playback._picture_bytes
+        shutil.rmtree(there)
+        write_run(tmp_path / "new", epochs=2, seed=2, first=3).rename(there)
+        until(lambda: playback.wait()._epochs == [0, 1, 2] and playback._reels[0]["layers"][0]["epochs"] == [0, 1, 2])
+        for epoch in (0, 1, 2):
+            playback.epoch = epoch
+            np.testing.assert_allclose(shown(playback, "current"), playback.map(), atol=0.01)
+        assert np.abs(playback.map() - before[0]).max() > 0.2
+        assert playback._picture_bytes != before[1]
+        assert (playback._tree, playback.diff, playback.since) == ({"state": "none"}, None, 0)
+    finally:
+        playback.close()
+
+
+def test_what_happened_while_nobody_followed_is_read_when_following_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(playback_work, "EVERY", 0.02)
+    there = write_run(tmp_path / "run", epochs=1)
+    playback = Playback(there).wait()
+    try:
+        for epoch in (2, 3):
+            write_epoch(there, epoch)
+        playback.follow = True
+        until(lambda: playback.wait()._epochs == [0, 1, 2, 3])
+    finally:
+        playback.close()
+
+
+def test_a_killed_training_is_said_to_be_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file says "running" for ever; the process that wrote it says more."""
+    monkeypatch.setattr(playback_work, "EVERY", 0.02)
+    there = write_run(tmp_path / "run", epochs=2)
+    playback = Playback(there, follow=True).wait()
+    try:
+        assert playback._runs[0]["text"] == "oaa · 2 of 6 epochs · training (or killed)"  # nobody said who trains
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+            write_json(there / "holder.json", {"pid": process.pid, "host": socket.gethostname()})
+            until(lambda: playback.wait()._runs[0]["text"] == "oaa · 2 of 6 epochs · training")
+            process.kill()
+        until(lambda: playback.wait()._runs[0]["text"] == "oaa · 2 of 6 epochs · killed")
+        assert "the same training with resume goes on after epoch 2" in playback._runs[0]["hint"]
+        assert playback.epoch == 2
+        write_json(there / "holder.json", {"pid": 1, "host": "another machine"})
+        until(lambda: playback.wait()._runs[0]["text"].endswith("training (or killed)"))
+    finally:
+        playback.close()
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_second_run_is_waited_for_while_the_first_is_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: int
+) -> None:
+    monkeypatch.setattr(playback_work, "EVERY", 0.02)
+    folders = [tmp_path / "one", tmp_path / "two"]
+    write_run(folders[1 - late], epochs=2, seed=1 - late)
+    playback = Playback(*folders, follow=True, epoch=1).wait()
+    try:
+        assert [one["name"] for one in playback._runs] == [folders[1 - late].name]
+        assert playback._note.startswith(f"There is no run in {folders[late]} yet")
+        np.testing.assert_allclose(shown(playback, "current"), playback.map(), atol=0.01)
+        write_epoch(folders[1 - late], 3, seed=1 - late)
+        until(lambda: playback.wait()._epochs == [0, 1, 2, 3])
+        assert (playback.error, playback.epoch) == (None, 1)
+        write_run(tmp_path / "new", epochs=1, seed=late).rename(folders[late])
+        until(lambda: len(playback.wait()._runs) == 2 and len(playback._reels) == 6)
+        assert [one["name"] for one in playback._runs] == ["one", "two"]
+        assert (playback.error, playback._note, playback.epoch) == (None, "", 1)
+        for run in (0, 1):
+            np.testing.assert_allclose(shown(playback, "current", run), playback.map(other=bool(run)), atol=0.01)
+    finally:
+        playback.close()
+    with pytest.raises(FileNotFoundError, match="three"):
+        Playback(folders[0], tmp_path / "three")
 
 
 def test_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

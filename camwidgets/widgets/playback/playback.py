@@ -68,12 +68,8 @@ class Playback(PlaybackWork):
             if name not in OPTIONS:
                 raise unknown("option of Playback", name, OPTIONS)
         super().__init__([_source(one) for one in (run, other) if one is not None], module)
-        follow = bool(options.pop("follow", False))
-        try:
-            self._take(self._open_all())
-        except FileNotFoundError:
-            if not follow:
-                raise
+        follow = self._patient = bool(options.pop("follow", False))
+        self._take(self._open_all())
         self._options = options
         self._ready = True
         self._settle(last=True)
@@ -203,6 +199,8 @@ class Playback(PlaybackWork):
                 self.epoch = epochs[-1]
             if ids and self.picture not in ids:
                 self.picture = ids[0]
+            if self._weights and self.since not in self._weights:
+                self.since = self._weights[0]
         for name in sorted(given, key=OPTIONS.index):  # a class is known only when the picture is
             setattr(self, name, given[name])
         if self._labels() and self.label not in self._labels():

@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...learning.run import Run
+from .folders import trains
 from .reel import layer_rank
 
 RATES = ("recall", "noise", "precision", "accuracy", "top1", "iou", "inside", "mass", "context")
 STATUS = {
-    "running": "training (or killed)",
+    "running": "training (or killed)",  # nobody knows
     "done": "done",
     "stopped": "stopped by its user",
     "failed": "failed",
@@ -22,15 +23,29 @@ def run_words(run: Run, damaged: Mapping[int, str], shown: Sequence[int], size: 
     """One run: its name, how far it came, which maps and metrics it has, and what cannot be shown."""
     asked = run.about["settings"].get("epochs")
     of = f" of {asked}" if isinstance(asked, int) and asked != run.epochs_done else ""
-    reason = run.about.get("reason")
+    epochs = "epoch" if run.epochs_done == 1 and not of else "epochs"
+    reason, state, hint = run.about.get("reason"), *_state(run)
     left = len(run.epochs) - len(shown)
     return {
         "name": run.folder.name or run.kind, "kind": run.kind, "folder": str(run.folder), "status": run.status,
-        "text": f"{run.kind} · {run.epochs_done}{of} epochs · {STATUS[run.status]}" + (f": {reason}" if reason else ""),
+        "text": f"{run.kind} · {run.epochs_done}{of} {epochs} · {state}" + (f": {reason}" if reason else ""),
+        "hint": hint,
         "epochs": run.epochs, "layers": ["picture", *layers_of(run)], "watched": len(run.watched),
         **metric_words(run), "bytes": size, "left_out": max(0, left),
         "damaged": [f"epoch {epoch}: {text}" for epoch, text in sorted(damaged.items())],
     }  # fmt: skip
+
+
+def _state(run: Run) -> tuple[str, str]:
+    """What the training does, and what can be done about it. A killed one had no time to write that it was."""
+    alive = trains(run.folder) if run.status == "running" else None
+    if alive is None:
+        return STATUS[run.status], ""
+    if alive:
+        return "training", ""
+    return "killed", (
+        f"its process ended without a word; the same training with resume goes on after epoch {run.epochs_done}"
+    )
 
 
 def layers_of(run: Run) -> list[str]:

@@ -15,6 +15,7 @@ from ...errors import unknown
 from ...learning.run import Run, open_run
 from ..speaking import sentence
 from ..worker import Superseded, Ticket, Worker
+from .folders import born, signature
 from .reel import Reel, pictures_of
 from .traits import PlaybackTraits
 from .tree import Sides, compared, tree_words
@@ -28,7 +29,9 @@ class PlaybackWork(PlaybackTraits):
 
     def __init__(self, sources: Sequence[Run | Path], module: nn.Module | None, **traits: Any) -> None:
         self._sources, self._module = list(sources), module
+        self._patient = False  # whether a folder without a run is waited for
         self._reel_of: list[Reel] = []
+        self._births: list[Any] = []
         self._diff: tuple[list[Any], TreeDiff] | None = None
         self._seen: list[Any] = []
         self._stop: threading.Event | None = None
@@ -40,25 +43,39 @@ class PlaybackWork(PlaybackTraits):
 
     def _open_all(self) -> list[Run]:
         """The runs as they are now; raises what `open_run` raises, and ValueError for two that do not go together."""
-        runs = [one if isinstance(one, Run) else open_run(one) for one in self._sources]
+        # Taken before anything is read: what is written meanwhile is found at the next look.
+        self._seen = [None if isinstance(one, Run) else signature(one) for one in self._sources]
+        there = [one for one in self._sources if not self._awaited(one)]
+        runs = [one if isinstance(one, Run) else open_run(one) for one in there]
         if len(runs) == 2:
             _check_pair(*runs)
         return runs
 
+    def _awaited(self, one: Run | Path) -> bool:
+        return self._patient and isinstance(one, Path) and not (one / "run.json").is_file()
+
     def _take(self, runs: list[Run]) -> None:
         """Hold these runs; say what they have."""
         with self._lock:
-            if len(self._reel_of) == len(runs):
+            births = [(run.folder, born(run.folder)) for run in runs]
+            known, self._births = births == self._births, births
+            if known:
                 for reel, run in zip(self._reel_of, runs, strict=True):
                     reel.run, reel.damaged = run, {}  # what could not be read may have been half written
             else:
-                self._reel_of = [Reel(run) for run in runs]
+                self._forget([Reel(run) for run in runs])
             ids = self._ids()
-            fresh = [one["id"] for one in self._pictures] != ids
-            if runs and fresh:
+            if runs and not (known and [one["id"] for one in self._pictures] == ids):
                 words, pictures, masks = pictures_of(runs[0], ids)
                 self._picture_bytes, self._mask_bytes, self._pictures = pictures, masks, words
             self._say_runs()
+
+    def _forget(self, reels: list[Reel]) -> None:
+        """Nothing of other runs, or of a training that was begun anew in the same folder, is shown any more."""
+        self._growing.cancel()
+        self._diff, self._tree = None, {"state": "none"}
+        self._reels, self._maps0, self._maps1 = [], b"", b""
+        self._reel_of = reels
 
     def _say_runs(self) -> None:
         """Words on all runs, and the epochs that can be chosen."""
@@ -79,6 +96,9 @@ class PlaybackWork(PlaybackTraits):
         return [id for id in runs[0].watched if all(id in run.watched for run in runs)] if runs else []
 
     def _common_words(self) -> str:
+        awaited = [str(one) for one in self._sources if self._awaited(one)]
+        if awaited:
+            return f"There is no run in {' or '.join(awaited)} yet; it appears here as soon as its training has begun."
         if len(self._reel_of) < 2:
             return ""
         left = [len(reel.run.watched) - len(self._ids()) for reel in self._reel_of]
@@ -147,13 +167,12 @@ class PlaybackWork(PlaybackTraits):
                 ).start()
 
     def _poll(self, stop: threading.Event) -> None:
-        self._seen = [_signature(folder) for folder in self._folders()]
         while not stop.wait(EVERY):
-            seen = [_signature(folder) for folder in self._folders()]
-            if seen != self._seen:
-                self._seen = seen
+            if [signature(folder) for folder in self._folders()] != self._seen:
                 try:
                     self._renew()
+                except FileNotFoundError:  # deleted while it was read
+                    self._seen = []
                 except Exception as error:  # noqa: BLE001 - a thread's errors are seen nowhere else
                     self._fail(error)
 
@@ -162,10 +181,10 @@ class PlaybackWork(PlaybackTraits):
 
     def _renew(self) -> None:
         """Open the folders again, and read what is new."""
-        if all(isinstance(one, Path) and not (one / "run.json").is_file() for one in self._sources):
-            return
-        self._sources = list(self._folders())
+        self._sources, self._patient = list(self._folders()), True
         runs = self._open_all()
+        if not runs:  # not yet, or deleted: what was read stays
+            return
         with self._lock:
             last = not self._epochs or self.epoch == self._epochs[-1]
             self._take(runs)
@@ -215,15 +234,6 @@ def _check_pair(first: Run, second: Run) -> None:
     for id in common:
         if not np.array_equal(first.picture(id), second.picture(id)):
             raise ValueError(f"the picture {id!r} is not the same in both runs: they were trained on different data")
-
-
-def _signature(folder: Path) -> Any:
-    """What changes when an epoch is over: the description's time and size."""
-    try:
-        found = (folder / "run.json").stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size
 
 
 def layer_of(run: Run, epoch: int, picture: str, label: str, which: str) -> np.ndarray:
