@@ -223,6 +223,19 @@ def test_segments_of_real_architectures_reproduce_what_was_recorded(name: str) -
     assert found.value == pytest.approx(float(A[channel, y, w]), rel=1e-3)
 
 
+def test_an_evidence_answers_for_its_own_class_only() -> None:
+    classifier, x = net_by_hand()
+    evidence = capture(classifier, x, target="a")
+    own = step(evidence, None, "S2")
+    assert step(evidence, "a", "S2").value == step(evidence, 0, "S2").value == own.value
+    assert step((classifier, x), "b", "S2").value != own.value
+    for other in ("b", 1, lambda logits: logits[:, 0]):
+        with pytest.raises(ValueError, match="this evidence is of the class 'a' and holds no gradients of"):
+            step(evidence, other, "S2")
+    with pytest.raises(ValueError, match="unknown label 'c'"):
+        step(evidence, "c", "S2")
+
+
 def test_bad_decisions_are_refused_and_the_model_stays_as_it_was() -> None:
     classifier, x = deep()
     evidence = capture(classifier, x, target=0)

@@ -11,7 +11,6 @@ has no gradient), and a feature's evidence is computed in the small window of th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from ..classifiers.classifier import Classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, record
+from .contributions import Contributions, Decision
 from .segment import Segment, activated, read_before
 from .windows import Windows, windows
 
@@ -27,83 +27,6 @@ CHUNK_BYTES = 256 * 2**20  # how much a batch of windows may take, values and gr
 # How far a window's value may lie from the recorded one, relative, before the window is given up: rounding only.
 AGREE = {torch.float64: 1e-9}
 AGREE_SINGLE = 1e-4
-
-
-@dataclass(frozen=True)
-class Decision:
-    """One feature: channel `channel` at row `y`, column `x` of a tap."""
-
-    tap: str
-    channel: int
-    y: int
-    x: int
-
-
-@dataclass(frozen=True)
-class Contributions:
-    """The evidence of one decision at one tap.
-
-    Attributes:
-        tap: where the evidence lies. decision: what was decomposed (None: the class score). value: Z.
-        gradient, attention: K×h'×w' windows G and A = G ⊙ F. corner: (row, column) of the window in the tap's map.
-        alpha: K contributions α_k = mean over the whole h×w map of A_k (5.4).
-        before: K×h'×w' pre-activations where the tap's activation clips, else None: they tell saturated places apart.
-        completeness: Σ A / Z: 1 when the evidence adds up to the decision (bias-free ReLU parts), below when part of
-            it goes around the tap or comes from biases; NaN when Z is 0.
-    """
-
-    tap: Tap
-    decision: Decision | None
-    value: float
-    gradient: Tensor
-    attention: Tensor
-    corner: tuple[int, int]
-    before: Tensor | None = None
-
-    @property
-    def alpha(self) -> Tensor:
-        return self.attention.sum((1, 2)) / (self.tap.size[0] * self.tap.size[1])
-
-    @property
-    def share(self) -> Tensor:
-        """K shares of the decision: Σ_yx A_k / |Z|, positive where the channel speaks for it."""
-        return self.attention.sum((1, 2)) / abs(self.value) if self.value else torch.zeros(len(self.attention))
-
-    @property
-    def completeness(self) -> float:
-        return float(self.attention.sum()) / self.value if self.value else float("nan")
-
-    @property
-    def dead(self) -> bool:
-        """Whether no gradient reaches the tap: nothing can be said about the decision there."""
-        return not bool(self.gradient.any())
-
-    def position(self, channel: int, sign: int = 1) -> tuple[int, int]:
-        """(y, x) where the channel contributes most (5.5); sign −1: where it speaks against the decision most, argmin.
-
-        Of equal (clipped) places, the highest before the clip.
-        """
-        values = self.attention[channel] * sign
-        if self.before is not None:
-            tied = values >= values.max() - 1e-6 * values.max().abs()
-            values = torch.where(tied, self.before[channel], -torch.inf)
-        flat = int(values.argmax())
-        width = self.attention.shape[2]
-        return self.corner[0] + flat // width, self.corner[1] + flat % width
-
-    def map(self, channel: int) -> Tensor:
-        """The attention map A_k on the whole h×w map of the tap (0 outside the window)."""
-        full = self.attention.new_zeros(self.tap.size)
-        top, left = self.corner
-        height, width = self.attention.shape[1:]
-        full[top : top + height, left : left + width] = self.attention[channel]
-        return full
-
-    def top(self, count: int, sign: int = 1) -> list[int]:
-        """The channels with the largest (sign −1: most negative) contributions; only those on that side of 0."""
-        alpha = self.alpha * sign
-        order = alpha.argsort(descending=True, stable=True)[:count].tolist()
-        return [k for k in order if float(alpha[k]) > 0]
 
 
 class Decomposer:
@@ -272,9 +195,12 @@ def step(
 
     Args:
         source: an `Evidence` that holds both taps, or (classifier, picture).
-        decision: a `Decision` (feature), or the class: index, label, callable; None = the top class (with an
-            `Evidence`: its own target).
+        decision: a `Decision` (feature), or the class: index, label, callable; None = the top class. With an `Evidence`
+            None, its own target: the gradients of another class are not in it.
         tap: stage or tap name where the evidence is sought; below the decision's.
+    Raises:
+        ValueError: a class other than the evidence's own, an unknown tap, a feature that is out of range, a tap that
+            does not lie below it.
 
     Example:
         >>> import camwidgets
@@ -286,6 +212,8 @@ def step(
     feature = decision if isinstance(decision, Decision) else None
     if isinstance(source, Evidence):
         evidence = source
+        if feature is None:
+            _check_own(evidence, decision)
     else:
         classifier, image = source
         names = [tap, feature.tap] if feature else [tap]
@@ -303,3 +231,18 @@ def _recorded(evidence: Evidence, name: str) -> Tap:
     tap = evidence.classifier.tap(name)
     evidence.at(tap)
     return tap
+
+
+def _check_own(evidence: Evidence, decision: Any) -> None:
+    """Raise a ValueError for a class that an evidence is not of."""
+    own = evidence.targets[0]
+    if decision is None or (not callable(decision) and evidence.classifier.index(decision) == own):
+        return
+    name = evidence.classifier.labels[own] if isinstance(own, int) else own
+    raise ValueError(
+        f"this evidence is of the class {name!r} and holds no gradients of {decision!r}: give None for its own class, "
+        f"or (classifier, image), or the evidence of that class, capture(classifier, image, target=…)"
+    )
+
+
+__all__ = ["Contributions", "Decision", "Decomposer", "batched_gradients", "step"]
