@@ -146,7 +146,7 @@ def test_scrubbing_asks_the_kernel_nothing(view: StubView) -> None:
     settle(view)
     told = cell(view, "cumulative").locator(".cw-pb-missing")
     expect(told).to_have_text("none yet at epoch 0: the first is of epoch 1")
-    assert view.root.locator(".cw-words").inner_text() == "before training · cat"
+    assert view.root.locator(".cw-words").inner_text() == "before training · “cat”"
 
 
 def test_playing_walks_to_the_end_and_begins_again(view: StubView) -> None:
@@ -426,3 +426,85 @@ def test_the_axis_says_its_numbers_whole(view: StubView, values: list[float], ti
     settle(view)
     beside = view.root.locator(".cw-pb-plot").first.locator(".cw-pb-plot-tick[text-anchor='end']:not(:text('epoch'))")
     assert beside.all_text_contents() == ticks
+
+
+# ---------------------------------------------------------------------------------------------- following
+
+
+def another_epoch(view: StubView, reels: list[dict[str, Any]]) -> None:
+    """The kernel has found one more epoch: the maps of the last, once more."""
+    view.set(_epochs=[*view.get("_epochs"), view.get("_epochs")[-1] + 1], _reels=reels)
+    settle(view)
+
+
+def test_a_new_epoch_takes_nothing_from_the_hand(view: StubView) -> None:
+    reels = view.get("_reels")
+    frame = cell(view, "current").locator(".cw-frame")
+    frame.focus()
+    another_epoch(view, reels)
+    expect(frame).to_be_focused()
+    slider = view.root.get_by_label("Epoch that is shown")
+    expect(slider).to_have_attribute("max", "7")
+    slider.scroll_into_view_if_needed()
+    place = slider.bounding_box()
+    assert place
+    mouse, y = view.page.mouse, place["y"] + place["height"] / 2
+    mouse.move(place["x"] + place["width"] * 3 / 7, y)
+    mouse.down()
+    mouse.move(place["x"] + place["width"] * 4 / 7, y)
+    settle(view)
+    assert view.get("epoch") == 4
+    another_epoch(view, reels)
+    expect(slider).to_have_attribute("max", "7")  # a thumb that moved away would be dragged to another epoch
+    mouse.move(place["x"] + place["width"] * 4 / 7 + 1, y)
+    settle(view)
+    assert view.get("epoch") == 4
+    mouse.up()
+    expect(slider).to_have_attribute("max", "8")
+    assert view.get("epoch") == 4
+
+
+def test_who_leaves_the_last_epoch_is_heard_at_once(view: StubView) -> None:
+    """While the hand moves changes are held back; the kernel, which thinks that the last is looked at, would go on."""
+    view.set(epoch=6)
+    settle(view)
+    slider = view.root.get_by_label("Epoch that is shown")
+    told = """slider => { const model = window.views[%d].model;
+        const put = (at) => { slider.value = at; slider.dispatchEvent(new Event('input')); };
+        put(4); const first = model.log.saved.length; put(3); return [first, model.log.saved.length]; }"""
+    before = len(view.saved)
+    first, second = slider.evaluate(told % view._index)
+    assert (first - before, second - first) == (1, 0)
+    assert view.saved[-1]["epoch"] == 4
+
+
+def test_a_first_look_says_what_is_awaited(view: StubView, stub_page: StubPage) -> None:
+    run = {**view.get("_runs")[0], "curves": [], "metrics": {"epoch": []}, "text": "oaa · 0 of 6 epochs · training"}
+    view.set(_runs=[run], _epochs=[0], epoch=0, curves=[])
+    settle(view)
+    expect(view.root.locator(".cw-pb-plots")).to_contain_text("The first row comes with the end of the first epoch.")
+    expect(view.root.locator(".cw-made")).to_contain_text("1 epoch,")
+    view.set(_runs=[], _epochs=[], _pictures=[], _reels=[], follow=True, _note="There is no run in runs/oaa yet; it …")
+    settle(view)
+    expect(view.root.locator(".cw-pb-run-empty")).to_contain_text("There is no run in runs/oaa yet")
+    expect(view.root.locator(".cw-pb-run-empty")).to_contain_text("looking each second")
+    expect(view.root.get_by_role("button", name="Look again")).to_be_hidden()
+    expect(view.root.locator(".cw-pb-warning")).to_be_hidden()
+
+
+def test_a_killed_training_is_told_with_what_to_do(view: StubView) -> None:
+    words = {"text": "oaa · 2 of 6 epochs · killed", "hint": "the same training with resume goes on"}
+    view.set(_runs=[{**view.get("_runs")[0], **words}])
+    settle(view)
+    expect(view.root.locator(".cw-pb-about")).to_contain_text("killed")
+    expect(view.root.locator(".cw-pb-warning")).to_contain_text("oaa: the same training with resume goes on")
+
+
+def test_the_epoch_slider_has_room_at_480_pixels(stub_page: StubPage, playback: Playback) -> None:
+    view = stub_page.mount_widget(playback, width=480)
+    settle(view)
+    place = view.root.get_by_label("Epoch that is shown").bounding_box()
+    assert place
+    assert place["width"] > 280
+    assert view.root.evaluate("root => root.scrollWidth <= root.clientWidth")
+    stub_page.screenshot("playback-480-light", view.root)

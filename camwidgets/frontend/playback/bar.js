@@ -3,6 +3,7 @@ import { button, choice, h, say, show, slider, tick } from "../controls.js";
 import { lastBefore } from "./reel.js";
 
 const SPEEDS = [1, 2, 4, 8, 16];
+const speedOf = (value) => ({ value: String(value), text: Number(value) === 1 ? "1 epoch/s" : `${value} epochs/s` });
 
 /** act: {put, send, play()} */
 export function timeBar(act) {
@@ -13,7 +14,7 @@ export function timeBar(act) {
     change: (at) => act.put({ epoch: epochs[at] }),
   });
   const speed = choice("Speed", (value) => act.put({ speed: Number(value) }), { title: "epochs a second" });
-  speed.options(SPEEDS.map((value) => ({ value: String(value), text: `${value} epochs/s` })));
+  speed.options(SPEEDS.map(speedOf));
   const follow = tick("follow", "look for new epochs each second, while a training writes them", (on) => { if (!act.still) act.put({ follow: on }); });
   const node = h("div", { class: "cw-pb-time" }, play, time.node, speed.node, follow.node);
   time.node.classList.add("cw-grow");
@@ -30,7 +31,7 @@ export function timeBar(act) {
       time.set(lastBefore(epochs, get("epoch")));
       say(play, playing ? "Pause" : "Play");
       play.setAttribute("aria-pressed", String(playing));
-      if (!SPEEDS.includes(Number(own))) speed.options([...SPEEDS.map(String), own].map((value) => ({ value, text: `${value} epochs/s` })));
+      if (!SPEEDS.includes(Number(own))) speed.options([...SPEEDS, own].map(speedOf));
       speed.set(own);
       follow.set(Boolean(get("follow")));
     },

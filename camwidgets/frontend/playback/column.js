@@ -104,7 +104,7 @@ export function curveMenu(act) {
         }));
       }
       for (const [name, one] of ticks) one.set(chosen.includes(name));
-      show(chooser.node, known.length > 0);
+      show(chooser.node, known.length > 1);
     },
   };
 }

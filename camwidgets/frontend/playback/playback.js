@@ -10,6 +10,7 @@ import { timeBar } from "./bar.js";
 import { metricPlot } from "./plot.js";
 import { treePart } from "./tree.js";
 import { classSwitch, curveMenu, lookGroup, pictureStrip, playbackFoot } from "./column.js";
+import { emptyWords, madeWords, warningWords } from "./words.js";
 
 const LOOKS = ["epoch", "picture", "label", "layers", "outline", "opacity", "blend", "colormap", "scale", "curves", "speed", "since", "against", "follow", "code"];
 const KEYS = [
@@ -33,8 +34,8 @@ class Player extends Shell {
   // ---------------------------------------------------------------- building
   build() {
     const act = {
-      get: this.get, still: this.still, put: (changes) => this.link.put(changes), send: (content) => this.send(content),
-      play: () => this.play(!this.playing), choose: (id) => this.choose(id), reset: () => this.link.put(this.get("_defaults") || {}), make: () => this.makeTree(),
+      get: this.get, still: this.still, put: (changes) => this.put(changes), send: (content) => this.send(content),
+      play: () => this.play(!this.playing), choose: (id) => this.choose(id), reset: () => this.put(this.get("_defaults") || {}), make: () => this.makeTree(),
       layers: (name, on) => this.toggled("layers", name, on), curves: (name, on) => this.toggled("curves", name, on),
     };
     this.title = h("span", { class: "cw-muted cw-pb-about" });
@@ -49,8 +50,9 @@ class Player extends Shell {
     this.warning = h("p", { class: "cw-pb-warning", role: "status" });
     this.tree = treePart(act);
     this.emptyWords = h("p", {});
+    this.looking = h("p", { class: "cw-muted" }, "looking each second …");
     this.again = button("Look again", () => this.send({ kind: "look" }), { class: "cw-button cw-primary" });
-    this.empty = h("div", { class: "cw-pb-run-empty" }, this.emptyWords, this.again);
+    this.empty = h("div", { class: "cw-pb-run-empty" }, this.emptyWords, this.looking, this.again);
     this.place = h("div", { class: "cw-view" }, this.empty, this.board, this.read.node, this.bar.node, this.warning, this.plots, this.tree.node, this.note.node);
     this.parts = { strip: pictureStrip(act), label: classSwitch(act), look: lookGroup(act) };
     this.column = h("div", { class: "cw-column" }, ...Object.values(this.parts).map(({ node }) => node));
@@ -64,12 +66,25 @@ class Player extends Shell {
     this.on(LOOKS, () => this.redraw());
     this.on(["_tree", "_weights"], () => this.redraw());
     this.on(["_runs", "_epochs", "_pictures", "_picture_bytes", "_mask_bytes", "_reels", "_maps0", "_maps1", "_note", "_palettes"], () => this.later());
+    this.on(["follow"], () => this.states());
+    this.hold([this.bar.node, this.plots]);
     this.attach(this.place);
+  }
+
+  /** While a hand drags through the epochs, no new one moves them under it: they are taken up when it lets go. */
+  hold(nodes) {
+    nodes.forEach((node) => node.addEventListener("pointerdown", () => { this.held = true; }));
+    const free = () => { if (!this.held) return; this.held = false; if (this.owed) this.later(); };
+    for (const name of ["pointerup", "pointercancel"]) {
+      window.addEventListener(name, free);
+      this.stops.push(() => window.removeEventListener(name, free));
+    }
   }
 
   /** Traits that belong together come one after the other: they are taken up together. */
   later() {
-    if (this.loading) return;
+    this.owed = Boolean(this.held);
+    if (this.loading || this.held) return;
     this.loading = Promise.resolve().then(() => { this.loading = null; this.loadAll(); });
   }
 
@@ -84,7 +99,8 @@ class Player extends Shell {
     this.bar.load(this.epochs);
     const cells = { size: () => this.ground() || { width: 1, height: 1 }, moved: (point) => { this.point = point; this.redraw(); } };
     while (this.rows.length < this.runs.length) this.rows.push(runRow(cells));
-    this.board.replaceChildren(...this.rows.slice(0, this.runs.length).map(({ node }) => node));
+    const rows = this.rows.slice(0, this.runs.length).map(({ node }) => node);
+    if (rows.length !== this.board.children.length) this.board.replaceChildren(...rows); // else whoever reads values in a frame loses it
     this.runs.forEach((run, i) => this.rows[i].load(run, this.runs.length > 1));
     this.parts.look.options([...new Set(this.runs.flatMap(({ layers }) => layers))]);
     say(this.title, this.runs.length === 1 ? `${this.runs[0].name} · ${this.runs[0].text}` : this.runs.map(({ name }) => name).join(" beside "));
@@ -110,9 +126,9 @@ class Player extends Shell {
       const outlined = (index) => { if (!lines.has(index)) lines.set(index, outline(mask, index, height, width)); return words.mask ? lines.get(index) : null; };
       return [id, { id, height, width, words, picture: rgb.subarray(3 * at * size, 3 * (at + 1) * size), nothing: new Float32Array(size), outline: outlined }];
     }));
-    const there = (id) => !this.still || this.films.has(`0 ${id}`), key = JSON.stringify([pictures, rgb.length, there.length]);
-    if (key === this.stripped) return;
-    this.stripped = key;
+    const there = (id) => !this.still || this.films.has(`0 ${id}`), key = JSON.stringify(pictures), raw = this.get("_picture_bytes");
+    if (key === this.stripped && raw === this.strippedBytes) return;
+    Object.assign(this, { stripped: key, strippedBytes: raw });
     const table = this.tables.values().next().value;
     if (table) this.parts.strip.load(pictures, (id) => this.grounds.get(id), table, there);
   }
@@ -124,15 +140,11 @@ class Player extends Shell {
     show(this.empty, !shown);
     show(this.plots, Boolean(run));
     show(this.foot.node, Boolean(run));
-    show(this.again, !this.still && !(run && !run.watched));
-    say(this.emptyWords, !run ? "There is no run in this folder yet. It appears here as soon as its training has begun." : !run.watched ?
-      "This run watched no pictures, so that it kept no maps; train(…, watch=6) keeps those of six. Its curves are below." :
-      "No epoch is there yet. The first maps appear when the training has looked at its pictures.");
-    const words = this.runs.flatMap(({ name, damaged, left_out: left, table }) => [
-      ...damaged.map((text) => `${name}: ${text}`), ...(left ? [`${name}: ${left} epochs are left out: their maps would be too many for a browser.`] : []), ...(table ? [`${name}: ${table}`] : []),
-    ]);
-    const note = this.get("_note");
-    say(this.warning, [...words, ...(note ? [note] : [])].join(" · "));
+    const open = !this.still && !(run && !run.watched), note = this.get("_note");
+    show(this.again, open && !this.get("follow"));
+    show(this.looking, open && this.get("follow"));
+    say(this.emptyWords, emptyWords(run, note));
+    say(this.warning, warningWords(this.runs, note));
     show(this.warning, Boolean(this.warning.textContent));
   }
 
@@ -153,7 +165,7 @@ class Player extends Shell {
     this.parts.look.draw(this.get, Boolean(ground && ground.words.mask));
     this.tree.draw(this.runs, this.get("_weights") || [], this.treeKey());
     say(this.foot.text, this.get("code") || "");
-    say(this.foot.made, this.made());
+    say(this.foot.made, madeWords(this.runs, this.get("_reels") || [], this.get("_pictures") || [], this.epochs));
     Object.assign(this.probe, { redraws: this.probe.redraws + 1, ms: performance.now() - start, epoch: this.get("epoch") });
   }
 
@@ -176,7 +188,7 @@ class Player extends Shell {
     this.read.tell(this.point ? `at (${this.point.x}, ${this.point.y}): each map's value is above it` : this.when(epoch, label));
   }
 
-  when(epoch, label) { return epoch === 0 ? `before training · ${label}` : `after epoch ${epoch} · ${label}`; }
+  when(epoch, label) { return `${epoch === 0 ? "before training" : `after epoch ${epoch}`} · “${label}”`; }
 
   plot() {
     const known = [...new Set(this.runs.flatMap(({ curves }) => curves))], chosen = this.get("curves") || [];
@@ -192,14 +204,14 @@ class Player extends Shell {
     [this.measures, this.losses].forEach((one) => one.at(this.get("epoch")));
   }
 
-  made() {
-    const bytes = this.runs.reduce((sum, one) => sum + one.bytes, 0), pictures = new Set((this.get("_reels") || []).map(({ id }) => id)).size;
-    if (!bytes) return "";
-    const size = bytes < 1e6 ? `${(bytes / 1e3).toFixed(0)} kB` : `${(bytes / 1e6).toFixed(1)} MB`, all = (this.get("_pictures") || []).length;
-    return `in the browser: maps of ${pictures === all ? "all" : pictures} ${pictures === 1 ? "picture" : "pictures"}, ${this.epochs.length} epochs, ${size} (8 bits a value)`;
+  // ---------------------------------------------------------------- acts
+  /** Who leaves the last epoch is heard at once: the kernel goes on to a new one only with those who look at the last. */
+  put(changes) {
+    const last = this.epochs[this.epochs.length - 1], leaves = "epoch" in changes && changes.epoch !== last && this.get("epoch") === last;
+    this.link.put(changes);
+    if (leaves) this.model.save_changes();
   }
 
-  // ---------------------------------------------------------------- acts
   send(content) {
     if (this.still) return;
     if (content.kind === "save") this.model.save_changes();
@@ -208,17 +220,17 @@ class Player extends Shell {
 
   choose(id) {
     const words = this.grounds.get(id).words, label = this.get("label");
-    this.link.put({ picture: id, label: words.classes.some((one) => one.label === label) ? label : words.classes[0].label });
+    this.put({ picture: id, label: words.classes.some((one) => one.label === label) ? label : words.classes[0].label });
   }
 
   toggled(trait, name, on) {
     const known = [...new Set(this.runs.flatMap((run) => run[trait]))], now = this.get(trait);
-    this.link.put({ [trait]: known.filter((one) => (one === name ? on : now.includes(one))) });
+    this.put({ [trait]: known.filter((one) => (one === name ? on : now.includes(one))) });
   }
 
   step(by) {
     const at = this.epochs.indexOf(this.get("epoch")), next = this.epochs[Math.max(0, Math.min(this.epochs.length - 1, at + by))];
-    if (next !== undefined) this.link.put({ epoch: next });
+    if (next !== undefined) this.put({ epoch: next });
     return next !== undefined && at + by < this.epochs.length - 1;
   }
 
@@ -264,8 +276,8 @@ class Player extends Shell {
     if (key === " ") this.play(!this.playing);
     else if (key === "Home" || key === "End") this.step(key === "Home" ? -this.epochs.length : this.epochs.length);
     else if ((key === "[" || key === "]") && words) this.choose(turned([...this.grounds.keys()].map((value) => ({ value })), words.id, key === "[" ? -1 : 1));
-    else if (key === "c" && words) this.link.put({ label: turned(words.classes.map(({ label }) => ({ value: label })), this.get("label"), 1) });
-    else if (key === "o") this.link.put({ outline: !this.get("outline") });
+    else if (key === "c" && words) this.put({ label: turned(words.classes.map(({ label }) => ({ value: label })), this.get("label"), 1) });
+    else if (key === "o") this.put({ outline: !this.get("outline") });
     else if (key === "t" && !this.still) this.makeTree();
     else return super.letter(key);
     return true;

@@ -67,7 +67,8 @@ export function metricPlot(title, act) {
       drawing.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
       drawing.setAttribute("height", HEIGHT);
       drawing.replaceChildren(...marks, cursor, ...lines.map((line) => one(line, x, y)));
-      say(note, !names.length ? "No metric is chosen." : lines.length ? "" : "No epoch is in the table yet.");
+      const known = runs.some(({ curves }) => curves.length > 0);
+      say(note, names.length ? (lines.length ? "" : "No epoch is in the table yet.") : known ? "No metric is chosen." : "The first row comes with the end of the first epoch.");
       show(note, Boolean(note.textContent));
       const key = runs.length > 1 ? [h("li", { class: "cw-muted" }, runs.map(({ name }, r) => `${r ? "dashed" : "solid"}: ${name}`).join(", "))] : [];
       legend.replaceChildren(...names.filter((name) => lines.some((line) => line.name === name)).map((name, n) => h("li", { "data-metric": name },
