@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import camwidgets
 from camwidgets.classifiers.guards import undisturbed
 from camwidgets.learning.accumulate import AttentionAccumulator
-from camwidgets.learning.labelled import Labelled
+from camwidgets.learning.labelled import Example, Labelled
 from camwidgets.learning.nets import attention_maps
 from camwidgets.learning.objective import normalised
 from camwidgets.learning.pseudo import superpixels_of
@@ -86,6 +86,19 @@ def integral(net: nn.Module, x: Tensor, present: Tensor) -> Tensor:
     """q^c = σ(F^c) of the classes present ([000] 4.2.3)."""
     found: Tensor = net.scores(x).sigmoid() * present[..., None, None]  # type: ignore[operator]
     return found
+
+
+def covered(maps: np.ndarray, examples: Sequence[Example], split: float) -> tuple[float, float]:
+    """How much of the maps of the classes present is N₊ = {M/max M > split}, and how much of N₊ is the object."""
+    positive = objects = positions = 0.0
+    for M, example in zip(maps, examples, strict=True):
+        assert example.mask is not None
+        for c in example.present.nonzero()[:, 0].tolist():
+            there = torch.nn.functional.adaptive_avg_pool2d((example.mask == c + 1).float()[None], M.shape[-2:])[0]
+            above = torch.from_numpy(M[c].astype(np.float32) > split * float(M[c].max()))
+            positive, objects = positive + float(above.sum()), objects + float(there[above].sum())
+            positions += above.numel()
+    return positive / positions, objects / max(positive, 1.0)
 
 
 def layercam(classifier: camwidgets.Classifier, data: Labelled, stages: int) -> np.ndarray:

@@ -14,32 +14,50 @@ import numpy as np
 import torch
 from torch import nn
 
-import camwidgets
-from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.learning.accumulate import AttentionAccumulator
 from camwidgets.learning.classification import ClassifierObjective
 from camwidgets.learning.drop import AttentionDrop
-from camwidgets.learning.labelled import Example, Labelled, open_labelled
-from camwidgets.learning.nets import AttentionNet
+from camwidgets.learning.labelled import Example, Labelled
 from camwidgets.learning.oaa import IntegralObjective, OAAObjective
-from camwidgets.learning.objective import normalised
 from camwidgets.learning.pseudo import pseudo_labelled, pseudo_labels
 from camwidgets.learning.quality import Confusion, MapQuality
 from camwidgets.learning.run import Run, open_run
 from camwidgets.learning.segmenter import SegmentObjective, SmallLargeFOV, score
-from camwidgets.learning.training import train
 
-from .learning_maps import FUSED, SIZE, Both, accumulated, by_net, cam, integral, kept, layercam, regions
+from .learning_maps import FUSED, SIZE, Both, accumulated, by_net, cam, covered, integral, kept, layercam, regions
+from .learning_nets import begun, learn, take_over, world
 
-STAGES, WIDTH, RATE = ((16,), (32,), (48, 48)), 32, 3e-3  # the first three stages of the network "toy"
 JUDGED = 200  # pictures: for thresholds, and for recall and noise per epoch
 GRID = tuple(round(0.05 * i, 2) for i in range(1, 17))
 TRUTH = "true masks (upper bound)"
+SPLIT = 0.7  # between N₊ and N₋ of the integral models that are not the thesis': chosen by --show split
 #: Kind of map → the file of its arrays.
 KINDS = {
     "CAM": "cam", "OAA, mean": "mean", "OAA, max": "max", "OAA++": "drop", "OAA⁺": "integral",
     "OAA+++": "integral_drop", "OAA⁺, ReLU": "integral_relu", "OAA+++, ReLU": "integral_drop_relu",
+    "OAA⁺, t = 0.3, ReLU": "integral_0.3_relu", f"OAA⁺, t = {SPLIT}": f"integral_{SPLIT}",
+    f"OAA+++, t = {SPLIT}": f"integral_drop_{SPLIT}",
     "LayerCAM, last stage": "layercam_1", f"LayerCAM, {FUSED} stages fused": f"layercam_{FUSED}",
+}  # fmt: skip
+
+
+def split_name(name: str, split: float) -> str:
+    """The run of an integral model with that threshold between N₊ and N₋; "integral" for the thesis' 0.
+
+    Example:
+        >>> split_name("integral", 0.0), split_name("integral", 0.4)
+        ('integral', 'integral_0.4')
+    """
+    return f"{name}_{split:.1f}" if split else name
+
+
+#: Integral models: run → the maps that it learns, and the threshold between N₊ and N₋ (table 4.6 of [000]).
+MODELS = {
+    split_name(name, split): (source, split)
+    for split, name, source in (
+        (0.0, "integral", "accumulated/max"), (0.0, "integral_drop", "dropped"), (0.3, "integral", "accumulated/max"),
+        (SPLIT, "integral", "accumulated/max"), (SPLIT, "integral_drop", "dropped"),
+    )
 }  # fmt: skip
 Result = dict[str, float]
 #: Options that what lies in a folder was made with.
@@ -56,54 +74,6 @@ def claim(folder: Path, options: argparse.Namespace) -> None:
     made = json.loads(note.read_text(encoding="utf-8"))
     if made != asked:
         raise SystemExit(f"{folder} was made with {made}, not with {asked}; name another --folder, or remove it")
-
-
-def world(seed: int, n: int, objects: tuple[int, int] = (1, 3)) -> Labelled:
-    """Scenes in memory whose context says little about their objects."""
-    return open_labelled(ToyWorld(seed=seed, n=n, objects=objects, context_strength=0.2)).painted()
-
-
-def begun(seed: int, data: Labelled) -> AttentionNet:
-    """A net whose backbone computes what the first three stages of the network "toy" do, which knows single objects.
-
-    "toy" has no batch normalisation: those of the backbone are set so that on 128 pictures they change nothing, γ the
-    standard deviation of what comes in, β its mean and the convolution's bias.
-    """
-    torch.manual_seed(seed)
-    net = AttentionNet(len(data.classes), STAGES, WIDTH)
-    take_over(net.backbone, data)
-    return net
-
-
-def take_over(layers: nn.Sequential, data: Labelled) -> None:
-    """Give convolutions the weights of those of "toy" that are called alike, up to the first that has none."""
-    known = dict(camwidgets.load("toy").module.features.named_children())  # type: ignore[union-attr]
-    x = normalised(torch.stack([example.picture for example in data[:128]]))
-    with torch.no_grad():
-        for name, part in layers.named_children():
-            if isinstance(part, nn.Conv2d):
-                if name not in known or known[name].weight.shape != part.weight.shape:
-                    break
-                part.weight.copy_(known[name].weight)
-                bias = known[name].bias
-            elif isinstance(part, nn.BatchNorm2d):
-                mean, variance = x.mean((0, 2, 3)), x.var((0, 2, 3), unbiased=False)
-                part.running_mean.copy_(mean)  # type: ignore[union-attr]
-                part.running_var.copy_(variance)  # type: ignore[union-attr]
-                part.weight.copy_((variance + part.eps).sqrt())
-                part.bias.copy_(mean + bias)
-            x = part.eval()(x)
-    layers.train()
-
-
-def learn(net: nn.Module, data: Labelled, objective: Any, folder: Path, epochs: int, seed: int, **more: Any) -> Run:
-    """`train` as all trainings of this benchmark go: bf16 and channels last, three times as fast on one core."""
-    net.to(memory_format=torch.channels_last)
-    print(f"{folder}: {epochs} epochs", file=sys.stderr, flush=True)
-    return train(
-        net, data, objective, folder, epochs=epochs, rate=RATE, seed=seed, progress=None, device="cpu",
-        precision="bf16", **more
-    )  # fmt: skip
 
 
 class Stages:
@@ -153,15 +123,19 @@ class Stages:
             kept(self._path("drop"), lambda: accumulated(maps, self.data))
 
     def _integral(self) -> None:
-        for name, source in (("integral", "accumulated/max"), ("integral_drop", "dropped")):
+        for name, (source, split) in MODELS.items():
             if self._has(name, f"{name}_relu"):
                 continue
-            with self._accumulator(source) as maps:
-                net = self._started()
-                self._learn(net, IntegralObjective(maps), name)
+            net = self._integrated(name, source, split)
             for file, read in ((name, integral), (f"{name}_relu", cam)):
                 made = by_net(net, self.data, read)
                 kept(self._path(file), lambda made=made: made)  # type: ignore[misc]
+
+    def _integrated(self, name: str, source: str, split: float) -> nn.Module:
+        """A net that has learnt the maps in `source`, N₊ = {p > split}."""
+        net = self._started()
+        self._learn(net, IntegralObjective(self.folder / source, threshold=split), name)
+        return net
 
     def _layercam(self) -> None:
         for stages in (1, FUSED):
@@ -175,10 +149,12 @@ class Stages:
 
     def _started(self) -> nn.Module:
         """A net that has learnt to classify these pictures for a while: before, its maps are anything."""
-        net = begun(self.seed, self.data)
-        if self.options.warm:
-            learn(net, self.data, ClassifierObjective(), self.folder / "warm", self.options.warm, self.seed, watch=1)
-        return net
+        net, folder = begun(self.seed, self.data), self.folder / "warm"
+        if not self.options.warm:
+            return net
+        if not (folder / "run.json").is_file() or open_run(folder).status != "done":
+            learn(net, self.data, ClassifierObjective(), folder, self.options.warm, self.seed, watch=1)
+        return open_run(folder).net(module=net).train()  # read, not resumed: it may be of an older version
 
     def _accumulator(self, name: str) -> AttentionAccumulator:
         return AttentionAccumulator(self.folder / name, self.data.ids, self.data.classes, SIZE)
@@ -209,13 +185,44 @@ class Stages:
 
     def thresholds(self) -> dict[str, list[float]]:
         """Kind → mIoU of the pseudo-labels of the judged pictures at each threshold of `GRID`."""
-        maps, areas = self.maps(), self.regions()
+        maps = self.maps()
 
         def scored(kind: str) -> np.ndarray:
-            return np.array([self._miou(maps[kind], areas, b, self.judged) for b in GRID])
+            return np.array(self._line(maps[kind]))
 
         lines = {kind: kept(self._path(f"thresholds_{name}"), partial(scored, kind)) for kind, name in KINDS.items()}
         return {kind: line.tolist() for kind, line in lines.items()}
+
+    def _line(self, maps: np.ndarray) -> list[float]:
+        """mIoU of the judged pictures' labels at each threshold of `GRID`."""
+        areas = self.regions()
+        return [self._miou(maps, areas, b, self.judged) for b in GRID]
+
+    def split(self, split: float) -> Result:
+        """An integral model of OAA max, N₊ = {p > split}: what N₊ covers; of both readings recall, noise and, at its
+        best threshold, mIoU of the judged pictures."""
+
+        def measured() -> Result:
+            net = self._integrated(split_name("integral", split), "accumulated/max", split)
+            found = dict(zip(("positive", "object"), covered(self._maximum(), self.judged, split), strict=True))
+            for reading, read in (("relu", cam), ("sigma", integral)):
+                maps = by_net(net, self.data.take(range(len(self.judged))), read)
+                found |= self._judged_with(maps, f"_{reading}")
+            return found
+
+        return self._kept(f"OAA⁺, N₊ above {split:.1f}, judged pictures", measured)
+
+    def unsplit(self) -> Result:
+        """The same of the maps that it learns: OAA max, which is read as ReLU(F)/max F."""
+        return self._kept("OAA, max, judged pictures", lambda: self._judged_with(self._maximum(), "_relu"))
+
+    def _maximum(self) -> np.ndarray:
+        self._oaa()
+        return np.asarray(np.load(self._path("max"), mmap_mode="r", allow_pickle=False)[: len(self.judged)])
+
+    def _judged_with(self, maps: np.ndarray, ending: str) -> Result:
+        recall, noise = self._quality(self.judged, lambda example: maps[self.places[example.id]])
+        return {f"recall{ending}": recall, f"noise{ending}": noise, f"miou{ending}": max(self._line(maps))}
 
     def labels(self, kind: str, background: float) -> Result:
         """Recall and noise of a kind's maps of all pictures, and mIoU of the labels made with that threshold."""

@@ -13,9 +13,11 @@ import torch
 
 import camwidgets
 from benchmarks import learning
-from benchmarks.learning_maps import Both, by_net, cam, kept
-from benchmarks.learning_stages import GRID, KINDS, TRUTH, Stages, begun, world
+from benchmarks.learning_maps import Both, by_net, cam, covered, kept
+from benchmarks.learning_nets import begun, world
+from benchmarks.learning_stages import GRID, KINDS, MODELS, SPLIT, TRUTH, Stages
 from benchmarks.learning_tables import curves, epochs, orderings, spread, table, verdict
+from camwidgets.learning.labelled import Example
 from camwidgets.learning.objective import normalised
 
 TINY = argparse.Namespace(
@@ -94,6 +96,40 @@ def test_maps_of_a_net_are_of_the_classes_present() -> None:
         assert one.max() <= 1
 
 
+def test_what_lies_above_a_threshold_and_how_much_of_it_is_the_object() -> None:
+    mask = torch.zeros(2, 4, dtype=torch.uint8)
+    mask[:, :2], mask[0, 2] = 2, 2  # class 1 in the left half, and in a quarter of the place beside it
+    example = Example("a", torch.zeros(3, 2, 4, dtype=torch.uint8), torch.tensor([False, True]), mask)
+    maps = np.array([[[[9.0, 9.0]], [[0.8, 0.2]]]], np.float16)  # class 0 is absent: not looked at
+    assert covered(maps, [example], 0.0) == (1.0, 0.625)
+    assert covered(maps, [example], 0.25) == (0.5, 1.0)  # 0.2 is a quarter of the maximum, and not above it
+    assert covered(maps, [example], 1.0) == (0.0, 0.0)
+
+
+def test_integral_models_differ_in_their_threshold_alone(tmp_path: Path) -> None:
+    stages = Stages(tmp_path, 0, TINY)
+    stages.maps()
+    told = {name: json.loads((tmp_path / "seed_0" / name / "run.json").read_text("utf-8")) for name in MODELS}
+    of = {name: one["objective"]["settings"] for name, one in told.items()}
+    assert of["integral"]["threshold"] == 0
+    assert of[f"integral_{SPLIT}"] == {**of["integral"], "threshold": SPLIT}
+    assert of[f"integral_drop_{SPLIT}"] == {**of["integral_drop"], "threshold": SPLIT}
+    found = stages.split(SPLIT)
+    assert set(found) == {"positive", "object"} | {
+        f"{what}_{how}" for what in ("recall", "noise", "miou") for how in ("relu", "sigma")
+    }
+    assert found == stages.split(SPLIT)
+
+
+def test_a_beginning_that_is_there_is_read_whatever_wrote_it(tmp_path: Path) -> None:
+    stages, warm = Stages(tmp_path, 0, TINY), tmp_path / "seed_0" / "warm"
+    first = stages._started()
+    (warm / "last.pt").write_bytes(b"of another version")
+    again = stages._started()
+    assert again.training
+    torch.testing.assert_close(again.state_dict(), first.state_dict(), rtol=0, atol=0)
+
+
 def test_a_net_begins_as_the_network_toy() -> None:
     data = world(8, 6)
     x = normalised(torch.stack([example.picture for example in data]))
@@ -110,13 +146,13 @@ def test_it_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     options = {name.replace("_", "-"): value for name, value in vars(TINY).items()}
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     arguments += ["--folder", str(tmp_path), "--seeds", "0", "1", "--gain-pictures", "8", "--gain-epochs", "1"]
-    arguments += ["--gain-test", "10", "--scenes", "2"]
+    arguments += ["--gain-test", "10", "--scenes", "2", "--split-seeds", "1"]
     threads = torch.get_num_threads()
     try:
         assert learning.main(arguments) == 0
         first = capsys.readouterr().out
         known = json.loads((tmp_path / "seed_1" / "results.json").read_text("utf-8"))
-        assert len(known) == 2 * len(KINDS) + 1
+        assert len(known) == 2 * len(KINDS) + 1 + len(learning.SPLITS) + 1
         assert learning.main(arguments) == 0
     finally:
         torch.set_num_threads(threads)
@@ -124,6 +160,7 @@ def test_it_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
     assert again.out == first
     assert TRUTH in first
     assert "OAA++ < OAA+++" in first
+    assert "N₊ = {p > 0.4}" in first
     assert "plain < guided" in first
     assert "| S5 |" in first
     assert all((tmp_path / name).stat().st_size for name in ("recall.html", "labels.html", "maps.png"))
