@@ -28,6 +28,7 @@ class Catcher(TorchFunctionMode):
         self.sites: dict[str, Tensor] = {}
         self.versions: dict[str, int] = {}
         self.awaited: list[tuple[Tensor, Tap]] = []  # outputs whose activation function is still to come
+        self.given: tuple[Tensor, Tensor] | None = None  # of a module in place: its input, the copy it works on
 
     @contextmanager
     def attached(self, module: nn.Module) -> Iterator[None]:
@@ -35,6 +36,9 @@ class Catcher(TorchFunctionMode):
         with ExitStack() as stack:
             for name in names:
                 child = module.get_submodule(name)
+                if getattr(child, "inplace", False) is True:
+                    before = child.register_forward_pre_hook(lambda m, i, name=name: self.enter_in_place(name, i))
+                    stack.callback(before.remove)
                 handle = child.register_forward_hook(lambda m, i, out, name=name: self.hook(name, out))
                 stack.callback(handle.remove)
             if self.functions:
@@ -42,6 +46,14 @@ class Catcher(TorchFunctionMode):
             elif self.sequences:
                 stack.enter_context(unfused())
             yield
+
+    def enter_in_place(self, name: str, args: Any) -> Any:
+        """A tapped module in place works on a copy: its return value may be ignored (`self.relu(x)` as a statement)."""
+        self.given = None
+        if (name, self.calls[name]) not in self.wanted or not args or not isinstance(args[0], Tensor):
+            return None
+        self.given = args[0], args[0].clone()
+        return self.given[1], *args[1:]
 
     def hook(self, name: str, out: Any) -> Any:
         key = (name, self.calls[name])
@@ -52,7 +64,10 @@ class Catcher(TorchFunctionMode):
             return None
         if not isinstance(out, Tensor):
             raise ValueError(f"the tap {name!r} returns a {type(out).__name__}, not a tensor; tap a module inside it")
-        out = self.keep(self.wanted[key], out)
+        x = self.given[0] if self.given is not None and out is self.given[1] else None
+        self.given = None
+        kept = self.keep(self.wanted[key], out)
+        out = kept if x is None else overwritten(x, kept)
         if key in self.functions:
             self.awaited.append((out, self.functions[key]))
         return out
@@ -104,4 +119,9 @@ class Catcher(TorchFunctionMode):
             args = (x.clone(), *args[1:])
         else:
             kwargs = {**kwargs, "input": x.clone()}
-        return x.copy_(self.keep(tap, func(*args, **kwargs)))
+        return overwritten(x, self.keep(tap, func(*args, **kwargs)))
+
+
+def overwritten(x: Tensor, kept: Tensor) -> Tensor:
+    """`x` with the values of `kept`; `kept` alone where it is of another size (put in from elsewhere)."""
+    return x.copy_(kept) if x.shape == kept.shape else kept

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 import camwidgets
 from camwidgets.decomposition.ablation import Ablation, ablate, without
 from camwidgets.decomposition.fidelity import channel_means, true_changes
+from camwidgets.decomposition.surrogates import surrogate
 from camwidgets.decomposition.tree import decision_of
 from tests.nets import Tutorial, picture, settled, small, state
 
@@ -115,6 +116,109 @@ def test_activation_functions_are_reached_too() -> None:
         flat = torch.flatten(F.max_pool2d(two, 2), 1)
         by_hand = module.fc3(F.relu(module.fc2(F.relu(module.fc1(flat)))))
     torch.testing.assert_close(without(classifier, x, {stages[deepest]: {3: 0.0}}), by_hand)
+
+
+class Plain(nn.Module):
+    """Three convolutions and ReLU modules; what is derived from it says the same in other words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.c1, self.c2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 12, 3, stride=2, padding=1)
+        self.c3, self.fc = nn.Conv2d(12, 16, 3, stride=2, padding=1), nn.Linear(16, 5)
+        self.r1, self.r2, self.r3 = nn.ReLU(), nn.ReLU(), nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.r3(self.c3(self.r2(self.c2(self.r1(self.c1(x)))))).mean((2, 3)))
+
+
+class Statements(Plain):
+    """Activation functions in place, what they return thrown away."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c1(x)
+        x.relu_()
+        x = self.c2(x)
+        F.relu(x, inplace=True)
+        x = self.c3(x)
+        F.relu_(x)
+        return self.fc(x.mean((2, 3)))
+
+
+class Modules(Plain):
+    """One activation module in place, what it returns thrown away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.r = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.c1(x)
+        self.r(x)
+        x = self.c2(x)
+        self.r(x)
+        x = self.c3(x)
+        self.r(x)
+        return self.fc(x.mean((2, 3)))
+
+
+class Swish(Plain):
+    """An activation written out, whose product alone is the tap."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.c2(F.relu(self.c1(x))))
+        x = self.c3(x)
+        return self.fc((x * torch.sigmoid(x)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("words", [Statements, Modules])
+def test_activations_as_statements_are_the_same_network(words: type[Plain]) -> None:
+    x = picture(side=96, dtype=torch.float64)
+    trees = []
+    for net in (Plain, words):
+        classifier = camwidgets.wrap(net().double(), input_size=96)
+        trees.append(camwidgets.decompose(classifier, x, target=1, merge=False, top=3))
+    plain, other = trees
+    assert len(other.nodes) == len(plain.nodes) > 9
+    for i, node in plain.nodes.items():
+        same = other.nodes[i]
+        assert (same.channel, same.y, same.x) == (node.channel, node.y, node.x)
+        assert (same.contribution, same.share) == pytest.approx((node.contribution, node.share), abs=1e-12)
+        if node.parent is not None:
+            found, one = ablate(other, i), ablate(plain, i)
+            assert one.real != 0
+            assert (found.real, found.predicted) == pytest.approx((one.real, one.predicted), abs=1e-12)
+            assert found.changes[0].real == pytest.approx(one.changes[0].real, abs=1e-12)
+    tables = [surrogate(tree.decomposer.classifier, [x], k=[1, 4]) for tree in trees if tree.decomposer]
+    assert tables[1]["probability"].tolist() == pytest.approx(tables[0]["probability"].tolist(), abs=1e-12)
+
+
+class Mnist(Plain):
+    """The first CNN of many courses: the activation runs on the pooled map."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(F.max_pool2d(self.c1(x), 2))
+        x = F.relu(F.max_pool2d(self.c2(x), 2))
+        return self.fc(F.relu(F.dropout(self.c3(x), 0.5, self.training)).mean((2, 3)))
+
+
+@pytest.mark.parametrize("net", [Mnist, Swish])
+def test_activations_further_from_their_module_are_reached(net: type[Plain]) -> None:
+    module, x = net().double().eval(), picture(side=96, dtype=torch.float64)
+    classifier = camwidgets.wrap(module, input_size=96)
+    tree = camwidgets.decompose(classifier, x, target=1, merge=False, top=3)
+    evidence = tree.decomposer.evidence  # type: ignore[union-attr]
+    deepest = list(classifier.stages.values())[-1]
+    assert deepest.function
+    kept = evidence.activations[deepest].clone()
+    for node in tree.children(tree.root):
+        kept[:, node.channel] = 0
+    by_hand = module.fc(kept.mean((2, 3)))[0]
+    found = ablate(tree, tree.children(tree.root))
+    torch.testing.assert_close(found.logits, by_hand.detach(), rtol=0, atol=1e-12)
+    assert found.real == pytest.approx(found.predicted, abs=1e-12)  # the head is linear in its maps
+    for node in tree.level("S1")[:3]:
+        ablate(tree, node)
 
 
 def test_the_module_is_as_before() -> None:

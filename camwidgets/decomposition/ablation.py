@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
-from ..classifiers.activations import activation_of
+from ..catcher import Catcher
 from ..classifiers.classifier import Classifier
 from ..classifiers.guards import undisturbed
 from ..classifiers.taps import Tap
@@ -132,7 +129,8 @@ def ablate(
 
 def without(classifier: Classifier, x: Tensor, fills: Mapping[Tap, Mapping[int, float] | Edit]) -> Tensor:
     """N×C logits of the input `x` with channels replaced: tap → {channel: value}, or tap → a function of its N×K×h×w
-    activations (not in place). One forward pass.
+    activations (not in place). One forward pass. The same taps are reached that `record` reaches, also activations
+    whose return value the network ignores.
     """
     remover = _Remover(fills)
     with (
@@ -143,44 +141,23 @@ def without(classifier: Classifier, x: Tensor, fills: Mapping[Tap, Mapping[int, 
         remover.attached(classifier.module),
     ):
         out = classifier.logits(x)
-    missing = [str(tap) for tap in fills if tap not in remover.done]
+    missing = [str(tap) for tap in fills if tap not in remover.sites]
     if missing:
         raise ValueError(f"the forward pass of {classifier.name} did not reach the tap {missing[0]!r}")
     return out.float() if out.dtype in (torch.float16, torch.bfloat16) else out
 
 
-class _Remover(TorchFunctionMode):
-    """Hooks that overwrite channels at several taps of one pass; what the network computed is left as it is."""
+class _Remover(Catcher):
+    """Overwrites channels at several taps of one pass, with the hooks that otherwise catch taps; what the network
+    computed is left as it is.
+    """
 
     def __init__(self, fills: Mapping[Tap, Mapping[int, float] | Edit]) -> None:
-        super().__init__()
+        super().__init__(list(fills), twice=False)
         self.fills = fills
-        self.calls: Counter[str] = Counter()
-        self.awaited: list[tuple[Tensor, Tap]] = []
-        self.done: set[str] = set()
 
-    @contextmanager
-    def attached(self, module: torch.nn.Module) -> Iterator[None]:
-        with ExitStack() as stack:
-            for name in {tap.module for tap in self.fills}:
-                child = module.get_submodule(name)
-                handle = child.register_forward_hook(lambda m, args, out, n=name: self.leave(n, out))
-                stack.callback(handle.remove)
-            if any(tap.function for tap in self.fills):
-                stack.enter_context(self)
-            yield
-
-    def leave(self, name: str, out: Any) -> Any:
-        site = (name, self.calls[name])
-        self.calls[name] += 1
-        for tap in self.fills:
-            if (tap.module, tap.call) == site and not tap.function:
-                out = self.replaced(out, tap)
-        self.awaited += [(out, tap) for tap in self.fills if (tap.module, tap.call) == site and tap.function]
-        return out
-
-    def replaced(self, out: Tensor, tap: Tap) -> Tensor:
-        self.done.add(tap)
+    def keep(self, tap: Tap, out: Tensor) -> Tensor:
+        self.sites[tap] = out
         fill = self.fills[tap]
         if not isinstance(fill, Mapping):
             return fill(out) if tap.layout == "channels-first" else fill(out.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
@@ -188,14 +165,6 @@ class _Remover(TorchFunctionMode):
         for channel, value in fill.items():
             out[(slice(None), channel) if tap.layout == "channels-first" else (..., channel)] = value
         return out
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        name = getattr(func, "__name__", "").strip("_")
-        mine = [tap for out, tap in self.awaited if args and args[0] is out]
-        tap = next((t for t in mine if activation_of(name, args, kwargs) == t.function), None)
-        result = func(*args, **kwargs)
-        return result if tap is None or tap in self.done else self.replaced(result, tap)
 
 
 # ------------------------------------------------------------------------------------------------ what was named
