@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
+
+LISTED = 32  # names that a sentence lists; of more it says how many there are
 
 
 def unknown(kind: str, given: object, valid: Iterable[str]) -> ValueError:
@@ -17,10 +20,27 @@ def unknown(kind: str, given: object, valid: Iterable[str]) -> ValueError:
         "unknown stage 'S6'; valid: S1, S2 (did you mean 'S2'?)"
     """
     names = [str(name) for name in valid]
-    shown = ", ".join(names[:24]) + (f", … ({len(names)} in all)" if len(names) > 24 else "")
-    near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    return ValueError(f"unknown {kind} {given!r}; valid: {shown}{hint}")
+    few = len(names) <= LISTED
+    near = nearest(str(given), names, 1, 0.5) if few else nearest(str(given), names, 4)
+    hint = f" (did you mean {' or '.join(map(repr, near))}?)" if near else ""
+    if few:
+        return ValueError(f"unknown {kind} {given!r}; valid: {', '.join(names)}{hint}")
+    listed = "" if near else f": {', '.join(names[:8])}, …"
+    return ValueError(f"unknown {kind} {given!r}{hint}; {len(names)} are valid{listed}")
+
+
+def nearest(given: str, names: Sequence[str], most: int, alike: float = 0.6) -> list[str]:
+    """The names that hold the word, then those that are spelt alike (difflib's ratio); the best first, at most so many.
+
+    Example:
+        >>> nearest("dog", ["dough", "sea lion", "Maltese dog", "Eskimo dog"], 3)
+        ['Maltese dog', 'Eskimo dog', 'dough']
+    """
+    folded = given.casefold()
+    holding = [name for name in names if folded and folded in re.split(r"[^\w]+", name.casefold())]
+    by_fold = {name.casefold(): name for name in reversed(names)}
+    spelt = [by_fold[one] for one in difflib.get_close_matches(folded, by_fold, n=most, cutoff=alike)]
+    return list(dict.fromkeys(sorted(holding, key=len) + spelt))[:most]
 
 
 def choose(kind: str, given: str, valid: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from torch import Tensor
 from .catcher import Catcher
 from .classifiers.checks import check_finite, one_each
 from .classifiers.classifier import Classifier, Target
+from .classifiers.given import check_classifier
 from .classifiers.guards import undisturbed
 from .classifiers.taps import Tap
 from .images import ImageSource
@@ -168,6 +169,7 @@ def record(classifier: Classifier, image: ImageSource, taps: str | Iterable[str]
 
     The module is run in evaluation mode and left exactly as it was, whatever happens.
     """
+    check_classifier(classifier, "record")
     stages = classifier.select(taps)
     x = classifier.preprocess(image)
     with classifier.lock, torch.inference_mode(False), torch.enable_grad(), undisturbed(classifier.module):
@@ -197,6 +199,7 @@ def capture(
         >>> evidence.gradients["head"].shape
         torch.Size([1, 1280, 7, 7])
     """
+    check_classifier(classifier, "capture")
     several = isinstance(target, (list, tuple))
     targets = list(target) if several else [target]
     if not targets:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .classifiers.checks import check_finite
 from .classifiers.classifier import Classifier, Target
+from .classifiers.given import check_classifier
 from .classifiers.guards import undisturbed
 from .evidence import Evidence, capture
 from .images import ImageSource, picture_hash
@@ -164,7 +165,8 @@ def explain(
         >>> camwidgets.explain(classifier, camwidgets.samples.picture("coffee")).label
         'espresso'
     """
-    found = find(method)
+    check_classifier(classifier, "explain")
+    found = _found(method, classifier)
     plan = make_plan(gamma, scale, reduce, preset)
     sign_of(found, gradient)
     checked = found.check(parameters)
@@ -186,6 +188,15 @@ def explain(
     else:
         made += [run(classifier, x[i : i + 1], target, names, how, passes.step(i, len(x))) for i in range(len(x))]
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
+
+
+def _found(method: str | Method, classifier: Classifier) -> Method:
+    try:
+        return find(method)
+    except ValueError as error:
+        if isinstance(method, str) and method.casefold() in (label.casefold() for label in classifier.labels):
+            raise ValueError(f"{error}; {method!r} is a class: give it as target={method!r}") from None
+        raise
 
 
 def explain_evidence(

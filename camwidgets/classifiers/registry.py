@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 from pickle import UnpicklingError
@@ -29,7 +30,7 @@ def available() -> list[str]:
     """Every name that `load` knows: the embedded network first, then the toy nets, then torchvision's classifiers."""
     import torchvision
 
-    return [EMBEDDED, *TOYS, *torchvision.models.list_models(module=torchvision.models)]
+    return [*BUILT_IN, *torchvision.models.list_models(module=torchvision.models)]
 
 
 def load(
@@ -58,13 +59,13 @@ def load(
         >>> load("efficientnet_lite0").stages["S5"]
         'head'
     """
+    if isinstance(name, nn.Module):
+        raise TypeError(f"load takes a network's name; a {type(name).__name__} is wrapped: camwidgets.wrap(module, …)")
     name = str(name)
     if fit not in ("crop", "squash"):
         raise unknown("fit", fit, ("crop", "squash"))
-    if name == EMBEDDED:
-        return _load_embedded(weights, labels, fit)
-    if name in TOYS:
-        return _load_toy(name, weights, labels, fit)
+    if name in BUILT_IN:
+        return BUILT_IN[name](weights, labels, fit)
     return _load_torchvision(name, weights, labels, fit, progress)
 
 
@@ -137,6 +138,13 @@ def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -
         module.load_state_dict(adapt(read_state(weights), module, name))
     preprocessing = Preprocessing(size, size[0], fit, mean, std)
     return Classifier(module.eval(), preprocessing, labels or own, name=name, input_size=size)
+
+
+# Name → what makes it of (weights, labels, fit), without a download: for `load`, `available` and the widgets' menus.
+BUILT_IN: dict[str, Callable[[Any, Sequence[str] | None, Fit], Classifier]] = {
+    EMBEDDED: _load_embedded,
+    **{name: partial(_load_toy, name) for name in TOYS},
+}
 
 
 def _load_torchvision(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit, progress: bool) -> Classifier:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from ..classifiers.classifier import Classifier
+from ..errors import nearest
 from .items import Items, Label
 
 SHOWN = 5
@@ -67,8 +67,8 @@ def _index(label: Label, places: dict[str, int], count: int) -> int | None:
 def _sentence(items: Items, classifier: Classifier, missing: Sequence[Label]) -> str:
     told = []
     for label in missing[:SHOWN]:
-        near = difflib.get_close_matches(_plain(str(label)), map(_plain, classifier.labels), n=1, cutoff=0.5)
-        told.append(f"{label!r} (did you mean {near[0]!r}?)" if near and isinstance(label, str) else f"{label!r}")
+        near = nearest(_plain(label), [_plain(one) for one in classifier.labels], 1) if isinstance(label, str) else []
+        told.append(f"{label!r} (did you mean {near[0]!r}?)" if near else f"{label!r}")
     more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
     few = ", ".join(classifier.labels[:3])
     return (

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..datasets.items import Item, Items
 from ..datasets.labels import match_labels
 from ..errors import choose
@@ -69,6 +70,7 @@ def evaluate(
         >>> list(report.table().index)
         ['Grad-CAM', 'centre']
     """
+    check_classifier(classifier, "evaluate")
     choose("engine", engine, ENGINES)
     plan = make_plan(classifier, methods, tests, target=target, fit=fit, batch=batch, seed=seed)
     items = _items(dataset)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..classifiers.checks import check_finite, one_each
 from ..classifiers.classifier import Classifier, Prediction, Target
+from ..classifiers.given import check_classifier
 from ..classifiers.guards import undisturbed
 from ..decomposition.tree import decompose
 from ..errors import choose, plain
@@ -145,6 +146,7 @@ def attack(
         raise TypeError(f"method is 'pgd', 'fgsm' or a function (model, x, y) → x'; got {type(method).__name__}")
     if targeted and target is None:
         raise ValueError("a targeted attack needs its target class: target=…")
+    check_classifier(classifier, "attack")
     classifier.check_target(target)
     with torch.inference_mode(False):  # what is made here is differentiated
         x, space = classifier.preprocess(image), PixelSpace.of(classifier)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..errors import plain
 from ..evidence import record
 from ..images import ImageSource
@@ -73,6 +74,7 @@ def blame(
         >>> found.difference > 0
         True
     """
+    check_classifier(classifier, "blame")
     a, b = classifier.index(taken), classifier.index(own)
     if a == b:
         raise ValueError(f"two different classes are compared; got {classifier.labels[a]!r} twice")

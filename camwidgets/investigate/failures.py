@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..classifiers.checks import check_finite
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..classifiers.guards import undisturbed
 from ..decomposition.sets import Progress
 from ..decomposition.tree import decompose
@@ -183,7 +184,7 @@ class FailureTable:
 
 def failures(
     classifier: Classifier,
-    dataset: Sequence[Any],
+    dataset: Any,
     limit: int | None = None,
     progress: Progress | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -191,8 +192,9 @@ def failures(
     """What is misclassified, how confidently, into what.
 
     Args:
-        dataset: a sequence of items with `open()` or `image` and a `label` (class index or one of the classifier's
-            labels), of toy scenes, or of pairs (picture, label). limit: look at the first so many only.
+        dataset: what `camwidgets.datasets.open_dataset` opens (a folder, a CSV …, a torch data set), or a sequence of
+            items with `open()` or `image` and a `label` (class index or one of the classifier's labels), of toy scenes,
+            or of pairs (picture, label). limit: look at the first so many only.
         progress: `progress(done, total)` after each few pictures; whatever it raises ends the work.
         cancelled: asked after each few pictures; True ends the work with the table of those looked at so far
             (`made_by["looked_at"]`).
@@ -206,6 +208,7 @@ def failures(
         >>> len(table) > 30
         True
     """
+    check_classifier(classifier, "failures")
     samples, limit = samples_of(classifier, dataset), plain(limit)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"limit is a number of pictures, at least 1, or None for all; got {limit!r}")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
+from ..datasets import open_dataset
+from ..datasets.items import Items
+from ..datasets.labels import match_labels
 from ..images import ImageSource
 
 
@@ -74,9 +80,11 @@ def _tell(broken: dict[str, str], name: str, number: int, problem: Exception) ->
     broken[name] = str(problem)
 
 
-def samples_of(classifier: Classifier, dataset: Sequence[Any]) -> Samples:
-    """The samples of a data set: a sequence of items with `open()` or `image` and a `label` (class index or label of
-    the classifier), of toy scenes, or of pairs (picture, label). `id` is the item's own, or its number.
+def samples_of(classifier: Classifier, dataset: Any) -> Samples:
+    """The samples of a data set: what `open_dataset` opens (a folder, a CSV …, a torch data set, whose pictures are as
+    the data set gives them, not yet preprocessed), or a sequence of items with `open()` or `image` and a `label` (class
+    index or label of the classifier), of toy scenes, or of pairs (picture, label). `id` is the item's own, or its
+    number.
 
     Raises:
         TypeError: it is no sequence, or an item has no picture or no label. ValueError: it is empty, an unknown label.
@@ -87,7 +95,12 @@ def samples_of(classifier: Classifier, dataset: Sequence[Any]) -> Samples:
         >>> samples_of(camwidgets.load("toy"), ToyWorld(seed=0, n=3))[2].label in range(10)
         True
     """
-    if isinstance(dataset, (str, bytes)) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
+    check_classifier(classifier, "a set of labelled pictures")
+    if isinstance(dataset, (str, os.PathLike, Dataset)):
+        dataset = open_dataset(dataset)
+    if isinstance(dataset, Items):
+        dataset = dataset.relabelled(match_labels(dataset, classifier))
+    if isinstance(dataset, bytes) or not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
         raise TypeError(
             f"a data set is a sequence of pictures with labels (items, scenes or pairs); got {type(dataset).__name__}"
         )

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier, Prediction, Target
+from ..classifiers.given import check_classifier
 from ..decomposition.sets import Progress
 from ..decomposition.tree import Decomposition, decompose
 from ..errors import choose
@@ -123,6 +124,7 @@ def sweep(
         >>> [round(255 * frame.eps) for frame in found.frames], found.flip is not None
         ([0, 1, 2], True)
     """
+    check_classifier(classifier, "sweep")
     x = classifier.preprocess(image)
     if len(x) != 1:
         raise ValueError(f"a sweep takes one picture; got a batch of {len(x)}")

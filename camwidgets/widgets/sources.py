@@ -186,9 +186,9 @@ class Networks:
 
 def embedded() -> list[str]:
     """Names that `load` serves without a network connection."""
-    from ..classifiers.registry import EMBEDDED, TOYS
+    from ..classifiers.registry import BUILT_IN
 
-    return [EMBEDDED, *TOYS]
+    return list(BUILT_IN)
 
 
 @cache

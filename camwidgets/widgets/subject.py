@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import traitlets as t
-from torch import nn
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..errors import unknown
 from .sources import Networks, Pictures, torchvision_sizes
 from .speaking import BadValue, Speaking, failure
@@ -156,10 +156,7 @@ def given(classifier: Any, widget: str) -> list[Classifier]:
     """The classifier that was given to a widget, as a list; empty for a name or None."""
     if classifier is None or isinstance(classifier, str):
         return []
-    if isinstance(classifier, nn.Module):
-        raise TypeError(f"{widget} takes a Classifier; wrap the module first: camwidgets.wrap(module, …)")
-    if not isinstance(classifier, Classifier):
-        raise TypeError(f"{widget} takes a Classifier or a network's name; got {type(classifier).__name__}")
+    check_classifier(classifier, widget)
     return [classifier]
 
 

@@ -68,7 +68,7 @@ class CamExplorer(Asking):
         listed = None if pictures is None else offered.add_many(pictures)
         offered.add_samples()
         self._explained: tuple[Any, Explanation] | None = None
-        super().__init__(offered, Networks([*_given(classifier), *(classifiers or ())]), **menus())
+        super().__init__(offered, Networks([*given(classifier, "CamExplorer"), *(classifiers or ())]), **menus())
         self._pictures, self._networks = offered.options(), self.networks.options()
         self.network = classifier if isinstance(classifier, str) else next(iter(self.networks.given), EMBEDDED)
         self.picture = first or listed or next(iter(offered.keys()), "")
@@ -220,10 +220,6 @@ class CamExplorer(Asking):
         data = bundle_zip(self._explanation(scene)) if what == "bundle" else page(scene, self._view()).encode()
         self.send({"kind": "file", "name": file_name(scene, ending), "type": kind}, [data])
         self._status = {"state": "idle"}
-
-
-def _given(classifier: Any) -> list[Classifier]:
-    return given(classifier, "CamExplorer")
 
 
 def _label(scene: Scene) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...classifiers.classifier import Classifier
-from ...classifiers.registry import EMBEDDED, TOYS, load
+from ...classifiers.registry import BUILT_IN, load
 from ...decomposition.tree import Decomposition
 from ...images import ImageSource
 from ...investigate.bundle import Bundle, open_bundle, save_bundle
@@ -203,7 +203,7 @@ def opened_table(path: str | Path, classifier: Classifier | None) -> tuple[Class
         )
     if classifier is None:
         name = log.get("model")
-        if name not in (EMBEDDED, *TOYS):
+        if name not in BUILT_IN:
             raise ValueError(f"the bundle is of the network {str(name)[:80]!r}: give it, from_bundle(path, classifier)")
         classifier = load(name)
     checked_log(log, classifier)

@@ -17,9 +17,9 @@ from ...decomposition.patches import PatchIndex
 from ...decomposition.tree import Decomposition
 from ...figures.layout import Layout, arrange
 from ...figures.tree import DARK, LIGHT, Palette, View, draw
-from ..cam.explorer import _given
 from ..page import written
 from ..sources import Pictures, embedded
+from ..subject import given
 from ..worker import Worker
 from .asking import Job
 from .canvas import TreeCanvas
@@ -70,7 +70,7 @@ class TreeExplorer(TreeIndexing):
         inner: bool = False,
         **options: Any,
     ) -> None:
-        _given(classifier)
+        given(classifier, "TreeExplorer")
         self._ready, self._local, self._inner = False, threading.local(), inner
         self.classifier = classifier if isinstance(classifier, Classifier) else load(classifier or EMBEDDED)
         self.pictures = pictures if isinstance(pictures, Pictures) else Pictures()
