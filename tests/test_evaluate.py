@@ -20,7 +20,7 @@ from camwidgets.datasets.items import Item, Items
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.evaluation import evaluate
 from camwidgets.evaluation.layout import cell
-from camwidgets.evaluation.measure import best, class_mean, find_measure, measures
+from camwidgets.evaluation.measure import best, class_mean, find_measure, mean, measures
 from camwidgets.evaluation.report import Report
 from camwidgets.evaluation.results import Results
 
@@ -91,6 +91,35 @@ def test_intervals_and_pairs(report: Report) -> None:
     assert row["better"] == "LayerCAM"
     same = report.paired("whole", "whole", ["energy"]).loc["energy ↑"]
     assert (same["difference"], same["low"], same["high"], same["better"]) == (0, 0, 0, "")
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 8, 16])
+def test_few_pictures_name_no_winner_by_chance(n: int) -> None:
+    """Two equal methods, 120 times: the 5 % of a 95 % interval, with some room for chance."""
+    from camwidgets.evaluation.statistics import difference, sure
+
+    random, groups = np.random.default_rng(n), np.zeros(n, int)
+    named = 0
+    for _ in range(120):
+        a, b = random.normal(size=(2, n))
+        named += sure(*difference(a, b, groups, mean, rounds=300)[1:], n)
+    assert named <= 12
+
+
+def test_many_pictures_name_the_winner() -> None:
+    from camwidgets.evaluation.statistics import difference, sure
+
+    random, groups = np.random.default_rng(0), np.zeros(40, int)
+    a = random.normal(size=40)
+    assert sure(*difference(a + 0.5 + random.normal(0, 0.1, 40), a, groups, mean)[1:], 40)
+
+
+def test_the_intervals_ends_by_hand() -> None:
+    """n = 5: t of 4 degrees of freedom is 2.7764, times √1.25 is 3.1042; Φ(−3.1042) = 0.000954."""
+    from camwidgets.evaluation.statistics import _ends
+
+    assert _ends(5) == pytest.approx((0.000954, 0.999046), abs=1e-6)
+    assert _ends(100_000) == pytest.approx((0.025, 0.975), abs=1e-5)
 
 
 def test_aggregates_by_hand() -> None:
@@ -248,8 +277,16 @@ def test_a_method_that_fails_on_some_pictures(toy: camwidgets.Classifier, world:
         assert 0 < good < 12
         assert good + len(report.errors) == 12
         assert len(report.values("Grad-CAM", "energy")[0]) == 12
-        assert "Moody failed on" in report.to_text()
-        assert "not on odd classes" in report._repr_html_()
+        text, page = report.to_text(), report._repr_html_()
+        assert f"Moody failed on {12 - good} of 12 pictures: not on odd classes" in text
+        assert f"(n={good})" in next(line for line in text.splitlines() if line.startswith("Moody"))
+        assert cell(report.counts(), "Moody", "energy") == good
+        assert "not on odd classes" in page
+        line = next(one for one in page.split("<tr>") if one.startswith("<td>Moody"))
+        assert f"(n={good})" in line
+        assert "<b>" not in line  # a mean over fewer pictures leads nothing
+        assert report.paired("Grad-CAM", "Moody")["n"].tolist() == [good]
+        assert f"Moody (n={good})" in report.figure("energy").data[0].y
 
 
 class Missing:

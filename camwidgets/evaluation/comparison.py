@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .results import Run
-from .statistics import difference, places
+from .statistics import difference, places, sure
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,6 +78,23 @@ def compare(before: Report, after: Report) -> Comparison:
     return Comparison(before.run, after.run, len(pictures), pd.DataFrame(found, columns=columns), settings)
 
 
+def pair(report: Report, a: str, b: str, results: Sequence[str] | None = None) -> pd.DataFrame:
+    """Two methods of one run on the pictures that both have, as `Report.paired` gives it."""
+    import pandas as pd
+
+    rows = {}
+    for name in results or list(report.results):
+        (items_a, of_a, labels), (items_b, of_b, _) = report.values(a, name), report.values(b, name)
+        about = report.results[name][1]
+        at_a, at_b = places(items_a, items_b)
+        found = math.nan, math.nan, math.nan
+        if at_a:
+            found = difference(of_a[at_a], of_b[at_b], labels[at_a], about.aggregate)
+        better = (a if found[0] * about.better > 0 else b) if sure(*found[1:], len(at_a)) else ""
+        rows[f"{name} {about.arrow}"] = (len(at_a), *found, better)
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["n", "difference", "low", "high", "better"])
+
+
 def _row(before: Report, after: Report, method: str, name: str, about: Result) -> tuple[Any, ...]:
     (items_b, of_b, labels_b), (items_a, of_a, labels_a) = before.values(method, name), after.values(method, name)
     one, two = (about.aggregate(v, g) if len(v) else math.nan for v, g in ((of_b, labels_b), (of_a, labels_a)))
@@ -86,8 +103,7 @@ def _row(before: Report, after: Report, method: str, name: str, about: Result) -
     if here:
         one, two = about.aggregate(of_b[there], labels_b[there]), about.aggregate(of_a[here], labels_a[here])
         _, low, high = difference(of_a[here], of_b[there], labels_a[here], about.aggregate)
-    sure = low > 0 or high < 0
-    change = ("better" if (two - one) * about.better > 0 else "worse") if sure else ""
+    change = ("better" if (two - one) * about.better > 0 else "worse") if sure(low, high, len(here)) else ""
     change = "the same" if one == two and low == high == 0 else change
     return method, name, one, two, two - one, low, high, change
 

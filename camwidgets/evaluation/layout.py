@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +29,14 @@ pre { overflow: auto; padding: 8px; border: 1px solid #8884; border-radius: 4px;
 def as_text(report: Report) -> str:
     """Table with intervals, cost, failures."""
     low, high = report.intervals()
-    middle = report.table()
+    middle, counts = report.table(), report.counts()
     head = ["method", *[f"{name} {about.arrow}" for name, (_, about) in report.results.items()], "s/map", "passes"]
     rows = [head]
     cost = report.cost()
     for method in report.methods:
         cells = [
             "{} [{}, {}]".format(*(_number(cell(frame, method, name)) for frame in (middle, low, high)))
+            + _over(report, counts, method, name)
             for name in report.results
         ]
         passes = cell(cost, method, "forward") + cell(cost, method, "backward")
@@ -67,13 +67,10 @@ def _curves(report: Report) -> list[list[list[str]]]:
 
 
 def as_html_table(report: Report) -> str:
-    """The table with intervals; the best of each column is set in bold."""
+    """The table with intervals; the best of each column, of those over all pictures, is set in bold."""
     low, high = report.intervals()
-    middle = report.table()
-    leading = {}
-    for name, (_, about) in report.results.items():
-        column = middle[name].to_numpy() * about.better
-        leading[name] = None if np.isnan(column).all() else report.methods[int(np.nanargmax(column))]
+    middle, counts = report.table(), report.counts()
+    leading = {name: _leading(report, middle, counts, name) for name in report.results}
     heads = "".join(
         f'<th title="{escape(about.title)} ({escape(about.unit)})">{escape(name)} {about.arrow}</th>'
         for name, (_, about) in report.results.items()
@@ -82,7 +79,11 @@ def as_html_table(report: Report) -> str:
     cost = report.cost()
     for method in report.methods:
         cells = "".join(
-            _cell(*(cell(frame, method, name) for frame in (middle, low, high)), leads=leading[name] == method)
+            _cell(
+                [cell(frame, method, name) for frame in (middle, low, high)],
+                _over(report, counts, method, name),
+                leads=leading[name] == method,
+            )
             for name in report.results
         )
         passes = cell(cost, method, "forward") + cell(cost, method, "backward")
@@ -108,9 +109,24 @@ def _plain_table(rows: list[list[str]]) -> str:
     return f"<table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
 
 
-def _cell(value: float, low: float, high: float, *, leads: bool) -> str:
+def _leading(report: Report, middle: pd.DataFrame, counts: pd.DataFrame, name: str) -> str | None:
+    """The best method of a column; a mean over fewer pictures is another number, and leads nothing."""
+    better = report.results[name][1].better
+    whole = [m for m in report.methods if cell(counts, m, name) == counts[name].max() and cell(counts, m, name) > 0]
+    whole = [m for m in whole if not np.isnan(cell(middle, m, name))]
+    return max(whole, key=lambda m: better * cell(middle, m, name), default=None)
+
+
+def _over(report: Report, counts: pd.DataFrame, method: str, name: str) -> str:
+    """ (n=…) where a number is not over all pictures."""
+    n = int(cell(counts, method, name))
+    return "" if n in (0, report.pictures) else f" (n={n})"
+
+
+def _cell(numbers: list[float], over: str, *, leads: bool) -> str:
+    value, low, high = numbers
     number = f"<b>{_number(value)}</b>" if leads else _number(value)
-    return f'<td>{number}<br><span class="cw-range">{_number(low)} … {_number(high)}</span></td>'
+    return f'<td>{number}{over}<br><span class="cw-range">{_number(low)} … {_number(high)}</span></td>'
 
 
 def as_page(report: Report) -> str:
@@ -155,8 +171,14 @@ def _origin(source: dict[str, Any]) -> str:
 def _troubles(report: Report) -> list[str]:
     lines = [f"skipped {item}: {reason}" for item, reason in list(report.skipped.items())[:10]]
     lines += [f"… {len(report.skipped) - 10} more skipped"] if len(report.skipped) > 10 else []
-    errors = Counter((row["method"], row["error"]) for row in report.rows if row["error"])
-    lines += [f"{method} failed on {count} pictures and tests: {error}" for (method, error), count in errors.items()]
+    failed: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in report.rows:
+        if row["error"]:
+            failed.setdefault((row["method"], row["error"]), []).append(row)
+    for (method, error), rows in failed.items():
+        items, tests = len({row["item"] for row in rows}), len({row["test"] for row in rows})
+        of = f" in {tests} tests" if tests > 1 else ""
+        lines.append(f"{method} failed on {items} of {report.pictures} pictures{of}: {error}")
     return lines
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import choose, unknown
 from .measure import Result, find_measure, mean, stacked
 from .results import Results, Run
-from .statistics import difference, interval, places
+from .statistics import interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,6 +106,11 @@ class Report:
                 cells[method, name] = self._result(name)[1].aggregate(values, labels) if len(values) else float("nan")
         return self._frame(results, cells)
 
+    def counts(self, results: Sequence[str] | None = None) -> pd.DataFrame:
+        """Over how many pictures each number of `table` is: a method may have failed on some."""
+        names = results or list(self.results)
+        return self._frame(names, {(m, name): len(self.values(m, name)[0]) for m in self.methods for name in names})
+
     def intervals(self, results: Sequence[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Lower and upper ends of the 95 % bootstrap intervals, as `table` is laid out."""
         ends = {(m, name): self._interval(m, name) for m in self.methods for name in results or list(self.results)}
@@ -127,25 +132,14 @@ class Report:
         return pd.DataFrame.from_dict(found, orient="index")
 
     def paired(self, a: str, b: str, results: Sequence[str] | None = None) -> pd.DataFrame:
-        """a − b on the same pictures: difference, 95 % interval, which is better ("" where the interval holds 0).
+        """a − b on the same pictures: n of them, difference, 95 % interval, which is better.
 
-        NaN where the two have no picture in common.
+        "" is said where the interval holds 0, or the pictures are fewer than `statistics.FEWEST`; NaN where the two
+        have no picture in common.
         """
-        import pandas as pd
+        from .comparison import pair
 
-        rows = {}
-        for name in results or list(self.results):
-            about = self._result(name)[1]
-            (items_a, of_a, labels), (items_b, of_b, _) = self.values(a, name), self.values(b, name)
-            at_a, at_b = places(items_a, items_b)
-            if not at_a:
-                rows[f"{name} {about.arrow}"] = {"difference": np.nan, "low": np.nan, "high": np.nan, "better": ""}
-                continue
-            mid, low, high = difference(of_a[at_a], of_b[at_b], labels[at_a], about.aggregate)
-            sure = low > 0 or high < 0
-            winner = (a if mid * about.better > 0 else b) if sure else ""
-            rows[f"{name} {about.arrow}"] = {"difference": mid, "low": low, "high": high, "better": winner}
-        return pd.DataFrame.from_dict(rows, orient="index")
+        return pair(self, a, b, results)
 
     def against(self, other: Report) -> Comparison:
         """This run − another one: what was asked differently, and each number's difference on the pictures of both.
@@ -234,7 +228,9 @@ class Report:
         if self.steps(name):
             return curves(self.by_step(name), f"{name}: {about.title}", about.arrow, about.better, self.pictures)
         (low, high), middle = self.intervals([name]), self.table([name])
-        lines = [(m, cell(middle, m, name), cell(low, m, name), cell(high, m, name)) for m in self.methods]
+        counts = self.counts([name])
+        titles = {m: m if (n := int(cell(counts, m, name))) == self.pictures else f"{m} (n={n})" for m in self.methods}
+        lines = [(titles[m], cell(middle, m, name), cell(low, m, name), cell(high, m, name)) for m in self.methods]
         return ranking(lines, f"{name}: {about.title}", about.arrow, about.better, self.pictures)
 
     def to_frame(self) -> pd.DataFrame:
@@ -296,7 +292,7 @@ class Report:
             raise unknown("result of this report", name, self.results)
         return self.results[name]
 
-    def _frame(self, results: Iterable[str] | None, cells: dict[tuple[str, str], float]) -> pd.DataFrame:
+    def _frame(self, results: Iterable[str] | None, cells: Mapping[tuple[str, str], float]) -> pd.DataFrame:
         import pandas as pd
 
         names = list(results or self.results)
