@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 FIRST_NOTEBOOK = "01_where_does_it_look.ipynb"
 FOLDER = "notebooks"
+SETTINGS = Path(__file__).with_name("jupyter")  # labconfig/default_setting_overrides.json: see `serve`
 
 
 def notebook_source() -> Path:
@@ -93,7 +94,14 @@ def lab_arguments(root: Path, *, port: int | None = None, browser: bool = True) 
 
 
 def serve(arguments: list[str]) -> None:
-    """Run JupyterLab in this process until it is stopped."""
+    """Run JupyterLab in this process until it is stopped.
+
+    News and the look for newer versions are off unless the user's own settings say otherwise: both ask the network,
+    and the question whether they may would cover the lesson.
+    """
     from jupyterlab.labapp import LabApp
 
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(
+        [str(SETTINGS), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    )
     LabApp.launch_instance(argv=arguments)

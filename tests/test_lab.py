@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -125,6 +126,11 @@ def test_the_token_stays_on_and_the_first_notebook_is_served(tmp_path: Path) -> 
             urllib.request.urlopen(contents, timeout=30)
         with urllib.request.urlopen(f"{contents}?{address.partition('?')[2]}", timeout=30) as listing:
             assert lab.FIRST_NOTEBOOK.encode() in listing.read()
+        settings = f"http://127.0.0.1:{port}/lab/api/settings/@jupyterlab/apputils-extension:notification"
+        with urllib.request.urlopen(f"{settings}?{address.partition('?')[2]}", timeout=30) as answer:
+            told = json.load(answer)["schema"]["properties"]
+        assert told["fetchNews"]["default"] == "false", "the question whether it may would cover the first notebook"
+        assert told["checkForUpdates"]["default"] is False
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
