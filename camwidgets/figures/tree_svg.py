@@ -6,6 +6,7 @@ import html
 from collections.abc import Collection
 from typing import Any
 
+from ..decomposition.export import xml_text
 from ..decomposition.tree import Decomposition
 from .layout import THUMB, arrange
 from .tree import LIGHT, Palette, View, draw, opened_of
@@ -49,7 +50,7 @@ def tree_svg(
     for note in layout["annotations"]:
         below = 4 if note["yanchor"] == "middle" else 12
         parts.append(_text(note["x"], note["y"] + below, html.escape(note["text"]), note["font"]["color"]))
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    return xml_text("\n".join([*parts, "</svg>"])) + "\n"
 
 
 def _path(shape: dict[str, Any]) -> str:
