@@ -15,7 +15,7 @@ from .fidelity import true_changes
 from .gap import Contributions, Decomposer
 from .importance import Level, follow
 from .overlap import SAME, region
-from .sets import Progress, check_pictures, check_removal, one_picture
+from .sets import Progress, check_decisions, check_pictures, check_removal, one_picture
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,9 +130,7 @@ def _levels(
     classifier: Classifier, pictures: Sequence[ImageSource], decisions: int, progress: Progress | None
 ) -> Any:
     """(decomposer, level) of each picture's predicted class."""
-    count = check_pictures(pictures)
-    if isinstance(decisions, bool) or not isinstance(decisions, int) or decisions < 1:
-        raise ValueError(f"decisions is how many channels of each stage are followed, at least 1; got {decisions!r}")
+    count, decisions = check_pictures(pictures), check_decisions(decisions)
     for i in range(count):
         with record(classifier, pictures[i]) as recording:
             decomposer = Decomposer(one_picture(recording).evidence(last=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from ..classifiers.classifier import Classifier, Target
 from ..classifiers.taps import Tap
-from ..errors import choose
 from ..evidence import Evidence, capture
 from ..images import ImageSource
 from .gap import CHUNK_BYTES, Contributions, Decision, Decomposer
 from .segment import Segment
+from .sets import check_decisions, check_removal
 from .windows import windows
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def fidelity(
     target: Target = None,
     removal: Removal = "zero",
     *,
-    means: dict[str, Tensor] | None = None,
+    means: Mapping[Any, Tensor] | None = None,
     decisions: int = 1,
 ) -> pd.DataFrame:
     """How well α predicts the true change of a decision when channels are removed one at a time.
@@ -41,13 +41,17 @@ def fidelity(
     maximum, and the mean gradient; the paper's table 5.1 compares the same.
 
     Args:
-        removal: "zero" sets the channel to 0; "mean" to its mean over a data set (`means`: tap → K; see
-            `channel_means`), as in the paper. (Its mean over this picture would change nothing after average pooling.)
-        decisions: how many decisions of each step are taken and averaged.
+        removal: "zero" sets the channel to 0; "mean" to its mean over a data set (`means`: tap → K for the
+            tap of every stage; see `channel_means`), as in the paper. (Its mean over this picture would change
+            nothing after average pooling.)
+        decisions: how many decisions of each step are taken and averaged, at least 1.
     Returns:
         A pandas table, one row per step, indexed "T→S5", "S5→S4" …: `pearson`, `spearman` (5.4 against truth),
         `pearson_max`, `pearson_gradient`, `completeness`, `channels`, `seconds_gap` (one backward pass for all
         channels), `seconds_removal` (one forward pass per channel), `removal`.
+    Raises:
+        ValueError: an unknown removal, no means or means that lack a stage's tap, no decisions, several pictures or
+            targets, a callable target.
 
     Example:
         >>> import camwidgets
@@ -58,40 +62,45 @@ def fidelity(
     """
     import pandas as pd
 
-    choose("removal", removal, ("zero", "mean"))
-    if removal == "mean" and not means:
-        raise ValueError(
-            "removal='mean' needs the channels' means over a data set: means=channel_means(classifier, pictures)"
-        )
+    count = check_decisions(decisions)
+    fills = check_removal(removal, means, classifier.select("stages").values())
     evidence = capture(classifier, image, target)
     if not isinstance(evidence, Evidence) or len(evidence) != 1:
         raise ValueError("fidelity takes one picture and one target")
     if not isinstance(evidence.targets[0], int):
         raise ValueError("fidelity needs a class as its target, not a callable")
-    rows = _steps(Decomposer(evidence), means or {}, decisions)
+    rows = _steps(Decomposer(evidence), fills or {}, count)
     return pd.DataFrame(rows).set_index("step").assign(removal=removal)
 
 
 def channel_means(classifier: Classifier, pictures: Sequence[ImageSource]) -> dict[str, Tensor]:
-    """Mean activation of every channel of every stage over a set of pictures: tap → K."""
+    """Mean activation of every channel of every stage over a set of pictures: tap → K.
+
+    Each item is a picture or a batch of them; every picture counts the same.
+    """
     from ..evidence import record
 
     if not pictures:
         raise ValueError("no picture was given to take means over")
     totals: dict[str, Tensor] = {}
+    count = 0
     for picture in pictures:
         with record(classifier, picture) as recording:
+            count += len(recording.x)
             for tap, A in recording.activations.items():
                 totals[tap] = totals.get(tap, torch.zeros(())) + A.mean((2, 3)).sum(0)
-    return {tap: total / len(pictures) for tap, total in totals.items()}
+    return {tap: total / count for tap, total in totals.items()}
 
 
 def true_changes(
-    decomposer: Decomposer, decision: Decision | None, upper: Tap | None, lower: Tap, means: dict[str, Tensor]
+    decomposer: Decomposer, decision: Decision | None, upper: Tap | None, lower: Tap, means: Mapping[Any, Tensor]
 ) -> Tensor:
-    """Z − Z(without k) for every channel k of `lower`, each computed by running the network between the taps again."""
+    """Z − Z(without k) for every channel k of `lower`, each computed by running the network between the taps again.
+
+    `means` (tap → K) are put in place of a channel; none at all: zero.
+    """
     A = decomposer.evidence.activations[lower][0]
-    fill = means.get(lower)
+    fill = check_removal("mean", means, [lower])[lower] if means else None  # type: ignore[index]
     read, values = _reader(decomposer, decision, upper, lower, A)
     segment = Segment.of(decomposer.evidence, lower, upper)
     chunk = max(1, CHUNK_BYTES // (4 * 4 * values.numel()))
@@ -139,7 +148,7 @@ def _reader(
     return (lambda out: out[:, decision.channel, y, x]), A[:, top : top + height, left : left + width]
 
 
-def _steps(decomposer: Decomposer, means: dict[str, Tensor], count: int) -> list[dict[str, Any]]:
+def _steps(decomposer: Decomposer, means: Mapping[Any, Tensor], count: int) -> list[dict[str, Any]]:
     stages = list(decomposer.evidence.stages.items())[::-1]
     rows = []
     found = [(None, decomposer.of_class(stages[0][1]))]
@@ -172,7 +181,7 @@ def _compare(
     upper: Tap | None,
     lower: Tap,
     found: Contributions,
-    means: dict[str, Tensor],
+    means: Mapping[Any, Tensor],
 ) -> dict[str, float]:
     clock = time.perf_counter()
     if decision is None or upper is None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
@@ -39,10 +41,29 @@ def check_counts(kind: str, counts: Iterable[int], most: int, of: str) -> list[i
     given = list(counts)
     if not given:
         raise ValueError(f"no {kind} was given; valid: 1 … {most}")
-    for one in given:
-        if isinstance(one, bool) or not isinstance(one, int) or not 1 <= one <= most:
+    found = [whole_number(one) for one in given]
+    for one, number in zip(given, found, strict=True):
+        if number is None or not 1 <= number <= most:
             raise ValueError(f"{kind} {one!r} is not valid: {of} has {most} channels, so give 1 … {most}")
-    return sorted(set(given))
+    return sorted({number for number in found if number is not None})
+
+
+def check_decisions(decisions: Any) -> int:
+    """How many decisions of each stage are taken, at least 1."""
+    number = whole_number(decisions)
+    if number is None or number < 1:
+        raise ValueError(f"decisions is how many channels of each stage are followed, at least 1; got {decisions!r}")
+    return number
+
+
+def whole_number(value: Any) -> int | None:
+    """An integer of Python, NumPy or PyTorch as Python's; None for anything else, truth values among them."""
+    if isinstance(value, bool) or getattr(value, "dtype", None) == torch.bool:
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        return None
 
 
 def check_removal(removal: str, means: Mapping[Any, Tensor] | None, taps: Iterable[str]) -> Mapping[Any, Tensor] | None:
