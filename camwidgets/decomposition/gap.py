@@ -10,7 +10,7 @@ has no gradient), and a feature's evidence is computed in the small window of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -76,17 +76,40 @@ class Decomposer:
 
     def along_path(self, seeds: Tensor, upper: Tap, lower: Tap) -> tuple[Tensor, Tensor]:
         """Seeds n×K'×h'×w' (∂y/∂F at the upper tap, cut to one path each) to (gradient, attention) at the lower."""
-        A = self.evidence.activations[lower]
+        g = torch.stack(list(self._handed_down(iter(seeds), upper, lower)))
+        return g, g * self.evidence.activations[lower]
+
+    def along_channels(
+        self, seeds: Iterable[tuple[Decision, Tensor]], upper: Tap, lower: Tap
+    ) -> Iterator[Contributions]:
+        """The same for paths that end in one channel each: (its strongest place, its h'×w' seed).
+
+        One by one: besides the graph of one pass through the segment, the evidence of one path is held at a time.
+        """
+        F, A, before = self.evidence.activations[upper][0], self.evidence.activations[lower][0], self.before(lower)
+        seeds = list(seeds)
+        whole = (self._one_channel(F, one.channel, seed) for one, seed in seeds)
+        for (one, seed), g in zip(seeds, self._handed_down(whole, upper, lower), strict=True):
+            worth = float((seed.to(F) * F[one.channel]).sum())
+            yield Contributions(lower, one, worth, g, g * A, (0, 0), before)
+
+    @staticmethod
+    def _one_channel(like: Tensor, channel: int, seed: Tensor) -> Tensor:
+        full = torch.zeros_like(like)
+        full[channel] = seed
+        return full
+
+    def _handed_down(self, seeds: Iterable[Tensor], upper: Tap, lower: Tap) -> Iterator[Tensor]:
+        """Each seed's gradient at the lower tap, K×h×w."""
         segment = self._segment(upper, lower)
-        gradients = []
         with torch.inference_mode(False), torch.enable_grad():
-            values = A.detach().clone().requires_grad_()
+            values = self.evidence.activations[lower].detach().clone().requires_grad_()
             # The seeds are ∂y/∂(activation); the segment ends before it, so its slope comes first.
-            out = activated(segment.run(values), upper)
-            for seed in seeds:
-                gradients.append(torch.autograd.grad(out, values, seed[None], retain_graph=True)[0][0])
-        g = torch.stack(gradients)
-        return g, g * A
+            out = segment.run_through(values)
+        for seed in seeds:
+            with torch.inference_mode(False):
+                (g,) = torch.autograd.grad(out, values, seed[None].clone(), retain_graph=True)
+            yield g[0]
 
     def _check(self, decision: Decision, tap: Tap) -> None:
         K, (h, w) = tap.channels, tap.size

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from ..classifiers.taps import Tap
 from ..errors import choose
 from ..evidence import Evidence
 from ..images import picture_hash
-from .gap import Contributions, Decision
-from .tree import SIGNS, Decomposition, How, Node, children_of, decision_of
+from .attach import Answer, array, attach, read
+from .gap import CHUNK_BYTES, Decision
+from .nodes import SIGNS, How, Node, decision_of
+from .tree import Decomposition
 
 
 def check(top: int, depth: int | None, sign: str) -> None:
@@ -24,6 +25,15 @@ def check(top: int, depth: int | None, sign: str) -> None:
     if depth is not None and (isinstance(depth, bool) or not isinstance(depth, int) or depth < 1):
         raise ValueError(f"depth is a number of steps, at least 1, or None for all; got {depth!r}")
     choose("sign", sign, SIGNS)
+
+
+def check_shared(conditional: bool, shared: bool) -> None:
+    """Raise a ValueError for a graph of paths: each node of a path is that path's part of the class score only."""
+    if conditional and shared:
+        raise ValueError(
+            "conditional=True and shared=True do not go together: along paths a node is its path's own part of the "
+            "class score, and those of two paths are not the same feature; leave one of them out"
+        )
 
 
 def check_spatial(name: str, stages: dict[str, Tap]) -> None:
@@ -39,12 +49,15 @@ def check_spatial(name: str, stages: dict[str, Tap]) -> None:
 def grow(evidence: Evidence, stages: dict[str, Tap], how: How, depth: int | None) -> Decomposition:
     """The whole tree, level by level."""
     check_spatial(evidence.classifier.name, stages)
+    check_shared(how.conditional, how.shared)
     tree = Decomposition(evidence, stages, how, about(evidence))
     plant(tree)
-    names = list(stages)[::-1]
-    level = _add(tree, [(tree.root, _class_evidence(tree, names[0]))], names[0], how.top, how.sign)
-    for name in names[1 : depth if depth is not None else len(names)]:
-        level = _decompose_level(tree, level, name, how.top, below(how))
+    level, sign = [tree.root], how.sign
+    for name in list(stages)[::-1][:depth]:
+        fresh: dict[int, Node] = {}
+        for node, answer in zip(level, _answers(tree, level, name, how.top, sign), strict=True):
+            fresh |= {child.id: child for child in attach(tree, node, answer, name)}
+        level, sign = list(fresh.values()), below(how)
     return tree
 
 
@@ -81,7 +94,7 @@ def plant(tree: Decomposition) -> Node:
     total = tree.decomposer.of_class(deepest).attention.sum(0)
     target = tree.target if isinstance(tree.target, int) else -1
     root = Node(
-        0, None, "class", "class", target, 0, 0, tree.score, 1.0, 1.0, _array(total), value=tree.score
+        0, None, "class", "class", target, 0, 0, tree.score, 1.0, 1.0, array(total), value=tree.score
     )  # fmt: skip
     tree.nodes[0] = root
     return root
@@ -93,10 +106,10 @@ def rebuild_known(tree: Decomposition) -> None:
     To be called when `tree.nodes` and `tree.edges` are complete. A shared tree then goes on sharing: a feature it
     holds already, (stage, channel, y, x), gets another edge and no second node.
     """
-    tree._known = {}
+    tree._known, tree._ways, tree._last = {}, {}, max(tree.nodes)
     for node in tree.nodes.values():
         if node.parent is not None:
-            tree._known.setdefault((node.stage, node.channel, node.y, node.x), node.id)
+            tree._known.setdefault(node.feature, node.id)
 
 
 def expand(
@@ -114,16 +127,18 @@ def expand(
     usual = tree.how.sign if node.parent is None else below(tree.how)
     count, side = tree.how.top if top is None else top, usual if sign is None else sign
     check(count, None, side)
+    check_shared(tree.how.conditional, tree.how.shared)
     name = _next_stage(tree, node) if tap is None else _lower_stage(tree, node, tap)
+    place = node if position is None else _elsewhere(tree, node, position)
+    (answer,) = _answers(tree, [place], name, count, side)
+    if answer.dead:
+        if position is None and not node.children:
+            node.value, node.completeness, node.dead = answer.value, answer.completeness, answer.dead
+        raise ValueError(f"{node.name} at ({place.y}, {place.x}) cannot be decomposed: {answer.dead}")
     tree.collapse(node)
-    if position is not None:
-        _move(tree, node, position)
-    if node.parent is None:
-        return _add(tree, [(node, _class_evidence(tree, name))], name, count, side)
-    _decompose_level(tree, [node], name, count, side)
-    if node.dead:
-        raise ValueError(f"{node.name} at ({node.y}, {node.x}) cannot be decomposed: {node.dead}")
-    return tree.children(node)
+    if place is not node:
+        _move(tree, node, place)
+    return attach(tree, node, answer, name)
 
 
 def _next_stage(tree: Decomposition, node: Node) -> str:
@@ -143,121 +158,56 @@ def _lower_stage(tree: Decomposition, node: Node, tap: str) -> str:
     return choose(f"stage below {node.name}", name, below)
 
 
-def _move(tree: Decomposition, node: Node, position: tuple[int, int]) -> None:
+def _elsewhere(tree: Decomposition, node: Node, position: tuple[int, int]) -> Node:
+    """The same channel at another place, as a node that is in no tree."""
+    if tree.how.conditional:
+        raise ValueError(
+            "in a path-conditioned tree a node stands for all places of its channel, weighed by the class's gradient: "
+            "there is no position to move it to; decompose(…, conditional=False) decomposes single places"
+        )
     h, w = tree.stages[node.stage].size if node.parent is not None else (0, 0)
     y, x = position
     if node.parent is None or not (0 <= y < h and 0 <= x < w):
         raise ValueError(f"position {tuple(position)} is out of range: {node.name} has {h}×{w} positions")
-    node.y, node.x = int(y), int(x)
+    probe = replace(node, y=int(y), x=int(x))
+    other = tree._known.get(probe.feature, node.id)
+    if tree.how.shared and other != node.id:
+        raise ValueError(f"{node.name} at ({y}, {x}) is in this shared tree already: expand its node {other}")
+    return probe
 
 
-def _class_evidence(tree: Decomposition, stage: str) -> Contributions:
-    assert tree.decomposer is not None
-    found = tree.decomposer.of_class(tree.stages[stage])
-    if found.dead:
-        tree.root.dead = f"no gradient reaches {tree.stages[stage]} from the score"
-    return found
+def _move(tree: Decomposition, node: Node, place: Node) -> None:
+    if tree._known.get(node.feature) == node.id:
+        del tree._known[node.feature]
+    node.y, node.x = place.y, place.x
+    tree._known[node.feature] = node.id
 
 
-def _decompose_level(tree: Decomposition, level: list[Node], stage: str, top: int, sign: str) -> list[Node]:
-    """Decompose nodes of one stage together; returns their children."""
+def _answers(tree: Decomposition, level: list[Node], stage: str, top: int, sign: str) -> Iterator[Answer]:
+    """What decomposing each of a level's nodes at a stage gives; the tree is left as it is.
+
+    Of the evidence no more than `CHUNK_BYTES` (or that of one node) is held at a time, besides the graph of one pass.
+    """
     if not level:
-        return []
+        return
     assert tree.decomposer is not None
-    upper, lower = tree.stages[level[0].stage], tree.stages[stage]
-    if tree.how.conditional:
-        found = _along_path(tree, level, upper, lower)
-    else:
-        wanted = list(dict.fromkeys(decision_of(node) for node in level))
-        answers = dict(zip(wanted, tree.decomposer.of_features(wanted, upper, lower), strict=True))
-        found = [answers[decision_of(node)] for node in level]
-    return _add(tree, list(zip(level, found, strict=True)), stage, top, sign)
-
-
-def _along_path(tree: Decomposition, level: list[Node], upper: Tap, lower: Tap) -> list[Contributions]:
-    assert tree.decomposer is not None
-    A = tree.decomposer.evidence.activations[upper][0]
-    seeds = torch.zeros((len(level), *A.shape), dtype=A.dtype, device=A.device)
-    for i, node in enumerate(level):
-        if node.seed is not None:
-            seeds[i, node.channel] = node.seed
-    gradients, attentions = tree.decomposer.along_path(seeds, upper, lower)
-    worth = (seeds * A).sum((1, 2, 3)).tolist()
-    return [
-        Contributions(
-            lower, decision_of(node), worth[i], gradients[i], attentions[i], (0, 0), tree.decomposer.before(lower)
-        )
-        for i, node in enumerate(level)
-    ]
-
-
-def _add(
-    tree: Decomposition, decomposed: list[tuple[Node, Contributions]], stage: str, top: int, sign: str
-) -> list[Node]:
-    """Add the strongest children of each decomposed node; returns the new nodes (each once)."""
-    added: dict[int, Node] = {}
-    for node, found in decomposed:
-        node.value, node.completeness = found.value, found.completeness
-        node.dead = _why_dead(node, found, tree.how.conditional)
-        if node.dead:
-            continue
-        share = found.share
-        for channel, members in children_of(found, tree.how, top, sign):
-            child = _child(tree, node, found, stage, channel, members, float(share[channel]), SIGNS[sign])
-            tree.edges[node.id, child.id] = float(share[channel])
-            node.children.append(child.id)
-            added[child.id] = child
-        whole = float(np.sign(found.value))
-        node.others = whole - sum(tree.edges[node.id, i] for i in node.children)
-    return list(added.values())
-
-
-def _why_dead(node: Node, found: Contributions, conditional: bool) -> str:
-    if found.dead:
-        return f"no gradient reaches {found.tap}"
-    if node.parent is not None and found.value <= 0 and not conditional:
-        return f"its value is {found.value:.3g}; only a positive feature is a decision that can be supported"
-    return ""
-
-
-def _child(
-    tree: Decomposition,
-    node: Node,
-    found: Contributions,
-    stage: str,
-    channel: int,
-    members: tuple[int, ...],
-    share: float,
-    sign: int,
-) -> Node:
-    y, x = found.position(channel, sign)
-    key = (stage, channel, y, x)
-    if tree.how.shared and key in tree._known:
-        return tree.nodes[tree._known[key]]
-    number = max(tree.nodes) + 1
-    child = Node(
-        number, node.id, stage, found.tap, channel, y, x, float(found.alpha[channel]), share,
-        _class_share(tree, node, found, channel, share), _array(found.map(channel)), members=members,
-        seed=_seed(found, channel) if tree.how.conditional else None,
-    )  # fmt: skip
-    tree.nodes[number] = child
-    tree._known[key] = number
-    return child
-
-
-def _class_share(tree: Decomposition, node: Node, found: Contributions, channel: int, share: float) -> float:
-    if not tree.how.conditional:
-        return node.class_share * share
-    total = float(found.attention[channel].sum())
-    return total / abs(tree.score) if tree.score else math.nan
-
-
-def _seed(found: Contributions, channel: int) -> Tensor:
-    return found.gradient[channel].detach().clone()
-
-
-def _array(values: Tensor) -> np.ndarray:
-    return np.ascontiguousarray(values.detach().float().cpu().numpy())
-
-
-__all__ = ["Decision", "How", "about", "check", "expand", "grow", "plant", "rebuild_known"]
+    decomposer, how, lower = tree.decomposer, tree.how, tree.stages[stage]
+    if level[0].parent is None:
+        yield read(decomposer.of_class(lower), how, top, sign, tree.score)
+        return
+    upper = tree.stages[level[0].stage]
+    if how.conditional:
+        paths = [(decision_of(node), torch.zeros(upper.size) if node.seed is None else node.seed) for node in level]
+        for found in decomposer.along_channels(paths, upper, lower):
+            yield read(found, how, top, sign, tree.score)
+        return
+    wanted = list(dict.fromkeys(decision_of(node) for node in level))
+    A = decomposer.evidence.activations[lower]
+    chunk = max(1, CHUNK_BYTES // (2 * A.numel() * A.element_size()))
+    answers: dict[Decision, Answer] = {}
+    for i in range(0, len(wanted), chunk):
+        for found in decomposer.of_features(wanted[i : i + chunk], upper, lower):
+            assert found.decision is not None
+            answers[found.decision] = read(found, how, top, sign, tree.score)
+    for node in level:
+        yield answers[decision_of(node)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .gap import Decision
+from .contributions import Decision
 
 SIGNS = {"for": 1, "against": -1}
 
@@ -19,11 +19,13 @@ class Node:
     """One decision of a tree: the class (the root), or one feature.
 
     Attributes:
-        id: number in the tree; 0 is the root. parent: id (None for the root; the first parent in a shared graph).
+        id: number in the tree, given once; 0 is the root. parent: id (None for the root; in a shared graph the first of
+            its parents, whose decision `contribution`, `share`, `attention` and `members` then speak of).
         stage, tap, channel, y, x: which feature; the root has stage "class", channel = class index, y = x = 0.
         contribution: α of (5.4) in the parent's decision; for the root its logit.
         share: Σ_yx A_k / |Z| of the parent's decision Z. class_share: share of the class score along the path (path-
-            conditioned: exactly its part of the logit; node-conditioned: the product of the shares, a rough guide).
+            conditioned: exactly its part of the logit; node-conditioned: the product of the shares, a rough guide; in a
+            shared graph the sum of the products of all paths).
         value: its own Z (pre-activation); NaN before it was decomposed, except for the root.
         completeness: Σ A / Z of its own decomposition; NaN before.
         others: what the shown children do not carry, in the unit and with the sign of their shares: Z / |Z| − Σ shares,
@@ -61,6 +63,11 @@ class Node:
         return self.stage if self.parent is None else f"{self.stage} #{self.channel}"
 
     @property
+    def feature(self) -> tuple[str, int, int, int]:
+        """(stage, channel, y, x)"""
+        return self.stage, self.channel, self.y, self.x
+
+    @property
     def caution(self) -> str:
         """How to read the decomposition of a class whose score is not positive; "" for every other node."""
         if self.parent is not None or not self.value <= 0:
@@ -80,6 +87,15 @@ class Node:
             "value": self.value, "completeness": self.completeness, "others": self.others,
             "members": " ".join(map(str, self.members)), "dead": self.dead, "concept": self.concept, "iou": self.iou,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Way:
+    """What a shared node says of another parent than its first."""
+
+    contribution: float
+    attention: np.ndarray
+    members: tuple[int, ...]
 
 
 @dataclass(frozen=True)

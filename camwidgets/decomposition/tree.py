@@ -13,9 +13,8 @@ from ..classifiers.given import check_classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, capture
 from ..images import ImageSource
-from .gap import Contributions, Decomposer
-from .nodes import SIGNS, How, Node, decision_of
-from .overlap import pick
+from .gap import Decomposer
+from .nodes import SIGNS, How, Node, Way, decision_of
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -42,7 +41,10 @@ class Decomposition:
         self.edges: dict[tuple[int, int], float] = {}
         self.decomposer = Decomposer(evidence) if evidence is not None else None
         self._known: dict[tuple[str, int, int, int], int] = {}
+        self._ways: dict[tuple[int, int], Way] = {}
+        self._last = 0
         self.names: Dissection | None = None
+        self.x: np.ndarray | None = None  # what the network was given, of a tree from a file: to be saved with it again
 
     def __repr__(self) -> str:
         kind = "path-conditioned" if self.how.conditional else "node-conditioned"
@@ -57,11 +59,22 @@ class Decomposition:
         return self.nodes[0]
 
     def node(self, which: Node | int) -> Node:
-        """The node of that id (a node stands for itself)."""
+        """The node of that id; a node stands for itself, as long as it is in this tree.
+
+        Raises:
+            ValueError: there is no node of that id, or the node is of another tree or no longer in this one.
+        """
         number = which.id if isinstance(which, Node) else which
         if number not in self.nodes:
             raise ValueError(f"no node {number!r} in this tree; it has the nodes 0 … {max(self.nodes)}")
+        if isinstance(which, Node) and self.nodes[number] is not which:
+            raise ValueError(f"the node {which.name} given is not this tree's node {number}, {self.nodes[number].name}")
         return self.nodes[number]
+
+    def new_number(self) -> int:
+        """An id that no node of this tree has or had."""
+        self._last = max(self._last or max(self.nodes), 0) + 1
+        return self._last
 
     def children(self, which: Node | int) -> list[Node]:
         """The shown children of a node, strongest first."""
@@ -91,11 +104,15 @@ class Decomposition:
 
         Args:
             which: a node or its id. tap: stage to look in; None = the next shallower. top: how many; None = as before.
-            position: (y, x) of another place of the same channel to decompose.
+            position: (y, x) of another place of the same channel to decompose; the node moves there.
             sign: "for" or "against" the node's own decision (in a path-conditioned tree: the class). None = as the
                 tree was grown: its sign at the class and along paths, "for" below it where nodes stand for themselves.
+        What was below the node is replaced once the new children are known: if anything fails before, the tree is as it
+        was (only a node that turns out dead where it stands says so from then on).
+
         Raises:
-            ValueError: the node is at the shallowest tap, is dead, or something given is out of range.
+            ValueError: the node is at the shallowest tap, is dead, or something given is out of range; a `position` in
+                a path-conditioned tree, whose nodes stand for all places of their channel, or one another node has.
         """
         from .growth import expand
 
@@ -129,16 +146,10 @@ class Decomposition:
             node.concept, node.iou = (found.concept, found.iou) if found else ("", math.nan)
 
     def collapse(self, which: Node | int) -> None:
-        """Remove everything below a node (nodes with another parent stay)."""
-        node = self.node(which)
-        for child in list(node.children):
-            self.edges.pop((node.id, child), None)
-            if not any(edge[1] == child for edge in self.edges):
-                self.collapse(child)
-                gone = self.nodes.pop(child)
-                self._known = {key: i for key, i in self._known.items() if i != gone.id}
-        node.children = []
-        node.completeness = node.others = math.nan
+        """Remove everything below a node (nodes with another parent stay, and hang below that one then)."""
+        from .links import cut
+
+        cut(self, self.node(which))
 
     def diff(self, other: Decomposition) -> TreeDiff:
         """What came, went, grew and shrank from this tree to another over the same taps; see `TreeDiff`.
@@ -170,14 +181,23 @@ class Decomposition:
         return to_frame(self)
 
     def save(self, folder: Any) -> Any:
-        """Write the tree to a folder: `tree.json`, `tree.npz`, `tree.graphml`, `picture.png`."""
+        """Write the tree to a folder: `tree.json`, `tree.npz`, `tree.graphml`, `picture.png`; returns the folder.
+
+        All four are made before one is replaced, so that a failure leaves a tree that was there as it was. bfloat16
+        is written as float32. Characters that XML cannot hold are U+FFFD in the GraphML.
+        """
         from .export import save
 
         return save(self, folder)
 
     @classmethod
     def load(cls, folder: Any, classifier: Classifier | None = None) -> Decomposition:
-        """Read what `save` wrote; with its classifier the tree can be expanded further."""
+        """Read what `save` wrote; with its classifier the tree can be expanded further.
+
+        Raises:
+            FileNotFoundError: no tree there, or a file of it is missing.
+            ValueError: a file that is damaged or is no tree's, named with what is wrong; another network's tree.
+        """
         from .export import load
 
         return load(folder, classifier)
@@ -208,9 +228,10 @@ def decompose(
             it does so most; the steps below show what supports those (conditional: what lowers the score through them),
             which, taken out of the whole network, may well lower the score by what it does for the class elsewhere.
         merge: channels that see the same place become one node.
-        shared: equal features reached from several parents become one node (a graph in place of a tree).
+        shared: equal features reached from several parents become one node (a graph in place of a tree); only where
+            nodes are decomposed by themselves.
     Raises:
-        ValueError: unknown tap, N < 1, more channels asked for than there are, no spatial stages.
+        ValueError: unknown tap, N < 1, more channels asked for than there are, no spatial stages, shared paths.
 
     Example:
         >>> import camwidgets
@@ -218,10 +239,11 @@ def decompose(
         >>> [node.stage for node in tree.children(tree.root)]
         ['S5', 'S5', 'S5']
     """
-    from .growth import check, check_spatial, grow
+    from .growth import check, check_shared, check_spatial, grow
 
     check_classifier(classifier, "decompose")
     check(top, depth, sign)
+    check_shared(conditional, shared)
     stages = classifier.select(taps)
     check_spatial(classifier.name, stages)
     order = {tap: i for i, tap in enumerate(classifier.taps)}
@@ -232,11 +254,4 @@ def decompose(
     return grow(evidence, stages, How(top, conditional, sign, merge, shared), depth)
 
 
-def children_of(found: Contributions, how: How, top: int, sign: str) -> list[tuple[int, tuple[int, ...]]]:
-    """The channels to show below a decision, each with the channels it stands for."""
-    if top > len(found.attention):
-        raise ValueError(f"top {top} is more than the {len(found.attention)} channels of {str(found.tap)!r}")
-    return pick(found, top, SIGNS[sign], how.merge)
-
-
-__all__ = ["SIGNS", "Decomposition", "How", "Node", "children_of", "decision_of", "decompose"]
+__all__ = ["SIGNS", "Decomposition", "How", "Node", "decision_of", "decompose"]
