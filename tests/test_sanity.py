@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.models.convnext import CNBlockConfig, ConvNeXt
+from torchvision.models.swin_transformer import SwinTransformer
 
 import camwidgets
 from camwidgets import Classifier, wrap
@@ -18,7 +21,8 @@ from camwidgets.decomposition.randomised import parameter_groups, randomised
 from camwidgets.decomposition.sanity import compare_maps, gap_contributions, gap_maps, parameter_randomisation
 from camwidgets.decomposition.similarity import ssim
 from tests.known_net import FIRST, cell, known
-from tests.nets import SharedSkip, Small, picture, settled, small, state
+from tests.nets import SharedSkip, Small, Tutorial, picture, settled, small, state
+from tests.transformers import encoder, handmade, timm_vit, torchvision_vit
 
 
 def weights(classifier: Classifier) -> dict[str, Tensor]:
@@ -75,6 +79,73 @@ def test_drawn_weights_have_the_spread_of_the_trained_ones_and_hang_on_the_seed(
     independent = dict(randomised(toy, "independent"))["S5"].module
     assert torch.equal(independent.get_parameter("features.conv5_1.weight"),
                        dict(randomised(toy))["S5"].module.get_parameter("features.conv5_1.weight"))  # fmt: skip
+
+
+class Aside(nn.Module):
+    """A part that is read but never called, a scale of the network's own at its beginning, and a part of no use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3, 1, 1))
+        self.first = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        self.projection = nn.Conv2d(4, 4, 1)
+        self.second = nn.Sequential(nn.Conv2d(4, 6, 3, padding=1), nn.ReLU())
+        self.idle = nn.Linear(6, 5)
+        self.fc = nn.Linear(6, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(x * self.scale)
+        x = F.conv2d(x, self.projection.weight, self.projection.bias)
+        return self.fc(self.second(x).mean((2, 3)))
+
+
+def swin() -> nn.Module:
+    return SwinTransformer([4, 4], 8, [1, 1], [2, 2], [4, 4], num_classes=5)
+
+
+def test_parameters_go_where_they_are_first_used_whether_their_module_is_called_or_not() -> None:
+    groups = parameter_groups(wrap(settled(Aside()), input_size=16))
+    assert groups == {"head": ["idle", "fc"], "S2": ["projection", "second.0"], "S1": ["", "first.0"]}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        torchvision_vit, timm_vit, handmade, encoder, small, known, lambda: camwidgets.load("toy"),
+        lambda: wrap(settled(Aside()), input_size=16), lambda: wrap(settled(SharedSkip()), input_size=16),
+        lambda: wrap(settled(Tutorial()), input_size=32), lambda: wrap(settled(swin()), input_size=32),
+        lambda: wrap(settled(ConvNeXt([CNBlockConfig(8, 16, 1), CNBlockConfig(16, None, 1)])), input_size=32),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("order", ["cascading", "independent"])
+def test_after_the_cascade_no_trained_value_is_left(made: Any, order: str) -> None:
+    """And in the other order each parameter is drawn in one group, no more."""
+    classifier = made()
+    with torch.no_grad():  # no parameter is constant: such a one would be drawn as it is
+        for i, parameter in enumerate(classifier.module.parameters()):
+            fresh = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(i), dtype=torch.float64)
+            parameter.add_(0.01 * (1 + fresh).to(parameter.dtype))
+    trained = {name: p.detach().clone() for name, p in classifier.module.named_parameters()}
+    several = {name for name, p in trained.items() if p.numel() > 1}
+    drawn = [
+        {name for name, p in copy.module.named_parameters() if not torch.equal(p, trained[name])} & several
+        for _, copy in randomised(classifier, order)
+    ]
+    if order == "cascading":
+        assert drawn[-1] == several
+        assert all(one < other for one, other in itertools.pairwise(drawn))
+    else:
+        assert set().union(*drawn) == several
+        assert sum(map(len, drawn)) == len(several)
+
+
+def test_a_transformers_attention_and_tokens_are_drawn_where_they_are_used() -> None:
+    groups = parameter_groups(torchvision_vit(blocks=4))
+    where = {name: group for group, names in groups.items() for name in names}
+    assert where[""] == where["encoder"] == where["conv_proj"] == "S1"  # the class token, the places, the patches
+    for i in range(4):
+        layer = f"encoder.layers.encoder_layer_{i}"
+        assert where[f"{layer}.self_attention.out_proj"] == where[f"{layer}.self_attention"], layer
 
 
 def test_a_private_copy_is_frozen_and_works_alone() -> None:
