@@ -168,3 +168,79 @@ def test_where_the_blank_will_do_the_picture_is_run_once_only() -> None:
     assert len(tree.nodes) > 8
     assert module.pixels % 96**2 != 0  # blanks were run
     assert module.pixels < 2 * 96**2 + 10 * 64**2
+
+
+class Bounded(Three):
+    """Activations with a floor and a ceiling, as modules and as functions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.r1, self.r2 = nn.Hardtanh(-0.2, 0.2), nn.Hardtanh(-0.2, 0.2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.a = self.r1(self.c1(x))
+        self.b = self.r2(self.c2(self.a))
+        self.z = self.c3(self.b)
+        return self.head(self.z.clamp(0, 0.1), x)
+
+
+class Soft(Three):
+    def forward(self, x: Tensor) -> Tensor:
+        self.a = F.gelu(self.c1(x))
+        self.b = F.relu6(40 * self.c2(self.a))
+        self.z = self.c3(self.b)
+        return self.head(F.elu(self.z), x)
+
+
+@pytest.mark.parametrize("net", [Bounded, Soft, Three])
+def test_evidence_along_a_path_takes_the_slope_of_the_activation_itself(net: type[Three]) -> None:
+    module = net().double().eval()
+    classifier = wrap(copy.deepcopy(module), input_size=(96, 96))
+    tree = camwidgets.decompose(classifier, photo(), target=1, merge=False, top=4, conditional=True)
+    assert tree.decomposer is not None
+    logits = module(tree.decomposer.evidence.x)
+    (whole,) = torch.autograd.grad(logits[0, 1], module.b, retain_graph=True)
+    assert float(whole.abs().max()) > 0
+    last = torch.autograd.grad(logits[0, 1], module.z, retain_graph=True)[0]  # through the last activation
+    for node in tree.level("S3"):
+        cut = torch.zeros_like(last)
+        cut[0, node.channel] = last[0, node.channel]
+        (g,) = torch.autograd.grad(module.z, module.b, cut, retain_graph=True)
+        sums = (g * module.b)[0].sum((1, 2)) / abs(tree.score)
+        assert len(tree.children(node)) == 4
+        for child in tree.children(node):
+            assert child.class_share == pytest.approx(float(sums[child.channel].detach()), abs=1e-9)
+    for node in tree.level("S2"):
+        parent = tree.nodes[node.parent or 0]
+        cut, below = torch.zeros_like(last), torch.zeros_like(module.b)
+        cut[0, parent.channel] = last[0, parent.channel]
+        (g,) = torch.autograd.grad(module.z, module.b, cut, retain_graph=True)
+        below[0, node.channel] = g[0, node.channel]
+        (deeper,) = torch.autograd.grad(module.b, module.a, below, retain_graph=True)
+        sums = (deeper * module.a)[0].sum((1, 2)) / abs(tree.score)
+        for child in tree.children(node):
+            assert child.class_share == pytest.approx(float(sums[child.channel].detach()), abs=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_decomposed_and_near_to_single(dtype: torch.dtype) -> None:
+    single = wrap(camwidgets.load("toy").module, input_size=(96, 96))
+    try:
+        classifier = wrap(copy.deepcopy(single.module).to(dtype), input_size=(96, 96))
+        assert classifier.stages
+    except RuntimeError as error:
+        pytest.skip(f"this machine does not compute in {dtype}: {error}")
+    cat = camwidgets.samples.picture("cat")
+    tree = camwidgets.decompose(classifier, cat, merge=False)
+    exact = camwidgets.decompose(single, cat, merge=False, top=10)
+    same = camwidgets.decompose(single, cat, merge=False)
+    assert [len(tree.level(stage)) for stage in tree.stages] == [len(same.level(stage)) for stage in same.stages]
+    near = {n.channel: n for n in exact.children(exact.root)}
+    for node in tree.children(tree.root):
+        assert node.share == pytest.approx(near[node.channel].share, rel=0.03)
+        assert node.value == pytest.approx(near[node.channel].value, rel=0.03)
+        assert node.completeness == pytest.approx(near[node.channel].completeness, abs=0.05)
+    conditional = camwidgets.decompose(classifier, cat, conditional=True)
+    assert len(conditional.level("S1")) > 1
+    table = camwidgets.fidelity(classifier, cat)
+    assert table["pearson"].min() > 0.98

@@ -74,19 +74,26 @@ class Segment:
         Raises:
             RuntimeError: the segment does not take windows (a fixed size in it, or the input's).
         """
+        return self._run(values, self.upper is not None and read_site(self.upper) == self.upper.before)
+
+    def run_through(self, values: Tensor) -> Tensor:
+        """As `run`, but n×K'×h'×w' *after* the upper tap's activation, whichever it is and whatever its bounds."""
+        return self._run(values, before=False)
+
+    def _run(self, values: Tensor, before: bool) -> Tensor:
         if not self._needs_picture:
-            out = self._on_blank(values)
+            out = self._on_blank(values, before)
             if out is not None:
                 return out
             self._needs_picture = True
-        return self._pass(values, self.x.expand(len(values), -1, -1, -1))
+        return self._pass(values, self.x.expand(len(values), -1, -1, -1), before)
 
-    def _on_blank(self, values: Tensor) -> Tensor | None:
+    def _on_blank(self, values: Tensor, before: bool) -> Tensor | None:
         """The result with a blank picture below; None where only the real one will do."""
         below, above = self._known()
         whole = values.shape[1:] == below.shape[1:]
         try:
-            out = self._pass(values, self._blank())
+            out = self._pass(values, self._blank(), before)
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             if not whole:
                 raise RuntimeError(f"windows of {str(self.lower)!r} cannot be run: {error}") from error
@@ -96,12 +103,11 @@ class Segment:
                 raise RuntimeError(f"windows of {str(self.lower)!r} cannot be run: nothing comes of them")
             return None
         if whole and not self._tried:
+            one = out[:1].detach()
             if not _same(values[:1], below):
                 with torch.no_grad():
-                    one = self._pass(below, self._blank())
-            else:
-                one = out[:1]
-            if not self._agrees(one.detach(), above):
+                    one = self._pass(below, self._blank(), before)
+            if not self._agrees(_as_recorded(one, self.upper, above) if self.upper and before else one, above):
                 return None
             self._tried = True
         return out
@@ -118,8 +124,6 @@ class Segment:
         """Whether a result for the recorded activation is what was recorded above it."""
         if out.shape != recorded.shape:
             return False
-        if self.upper is not None:
-            out = _as_recorded(out, self.upper, recorded)
         kinds = (self.x.dtype, self.classifier.dtype, recorded.dtype)
         allowed = max(ROUNDING.get(kind, 0.0) for kind in kinds if kind is not None)
         return bool((out - recorded).abs().max() <= allowed * recorded.abs().max())
@@ -128,9 +132,9 @@ class Segment:
         side = [min(BLANK_SIDE, s) for s in self.x.shape[2:]]
         return self.x.new_zeros((1, 3, *side))
 
-    def _pass(self, values: Tensor, x: Tensor) -> Tensor:
+    def _pass(self, values: Tensor, x: Tensor, before: bool) -> Tensor:
         raw = values if self.lower.layout == "channels-first" else values.permute(0, 2, 3, 1)
-        splice = _Splice(self.lower, self.upper, raw)
+        splice = _Splice(self.lower, self.upper, raw, before)
         classifier = self.classifier
         with (
             classifier.lock,
@@ -160,12 +164,10 @@ class _Reached(Exception):
 class _Splice(Catcher):
     """Puts values in at one tap and takes them out at another, with the hooks that otherwise catch taps."""
 
-    def __init__(self, lower: Tap, upper: Tap | None, values: Tensor) -> None:
-        site = read_site(upper) if upper is not None else None
-        before = upper is not None and site == upper.before
+    def __init__(self, lower: Tap, upper: Tap | None, values: Tensor, before: bool) -> None:
         super().__init__([lower] if before or upper is None else [lower, upper], twice=False)
         self.lower, self.values = lower, values
-        self.before = site if before else None
+        self.before = upper.before if upper is not None and before else None
         self.entered = 0
         self.spliced = False
 
@@ -192,7 +194,8 @@ class _Splice(Catcher):
             self.reached(out)
             return out
         self.spliced, self.sites[tap] = True, self.values
-        return self.values.clone()  # the network may overwrite what it is given
+        values = self.values.to(out.dtype)  # a network in half precision goes on in it
+        return values.clone() if values is self.values else values  # the network may overwrite what it is given
 
     def reached(self, value: Tensor) -> None:
         if self.spliced:
@@ -216,7 +219,7 @@ def _same(a: Tensor, b: Tensor) -> bool:
 
 def _as_recorded(out: Tensor, tap: Tap, recorded: Tensor) -> Tensor:
     """A segment's result after the upper tap's activation; bounds that the tap does not tell: the recorded ones."""
-    if read_site(tap) == tap.before and tap.clipped and tap.activation != "relu6":
+    if tap.clipped and tap.activation != "relu6":
         return out.clamp(recorded.min(), recorded.max())
     return activated(out, tap)
 
@@ -237,7 +240,7 @@ def read_before(classifier: Classifier, x: Tensor, taps: Sequence[Tap]) -> dict[
     def keep(name: str, value: Any, place: str) -> None:
         tap = sites.get((name, calls[name], place))
         if tap is not None:
-            raw = value.detach()[0].clone()
+            raw = value.detach()[0].to(torch.promote_types(value.dtype, torch.float32), copy=True)
             found[tap] = raw if tap.layout == "channels-first" else raw.permute(2, 0, 1)
 
     def leave(name: str, value: Any) -> None:
