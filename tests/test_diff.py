@@ -143,6 +143,8 @@ def test_trees_that_cannot_be_compared_say_how_they_differ() -> None:
         diff(first, other)
     with pytest.raises(ValueError, match="top is 3 in the first and 5 in the second"):
         diff(first, tree({0: (0.5, {1: 0.4})}, top=5))
+    with pytest.raises(ValueError, match="shared is False in the first and True in the second; grow both alike"):
+        diff(first, tree({0: (0.5, {1: 0.4})}, shared=True))
     with pytest.raises(ValueError, match="sign is 'for' in the first and 'against'"):
         diff(first, tree({0: (0.5, {1: 0.4})}, sign="against"))
     with pytest.raises(TypeError, match="compared with another tree; got dict"):

@@ -175,7 +175,7 @@ def _comparable(a: Decomposition, b: Any) -> None:
                 f"the trees are of different networks ({models}): {stage} ({tap}) has {counts[0]} channels in the "
                 f"first and {counts[1]} in the second"
             )
-    for name in ("top", "conditional", "sign", "merge"):
+    for name in ("top", "conditional", "sign", "merge", "shared"):  # a graph counts a feature once, a tree each copy
         values = getattr(a.how, name), getattr(b.how, name)
         if values[0] != values[1]:
             raise ValueError(
