@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import camwidgets
-from camwidgets import Classifier, wrap
+from camwidgets import Classifier, decompose, wrap
 from camwidgets.decomposition import Decision, step
 from camwidgets.decomposition.gap import Decomposer
 from camwidgets.decomposition.segment import Segment, read_before
@@ -221,6 +221,44 @@ def test_segments_of_real_architectures_reproduce_what_was_recorded(name: str) -
     y, w = divmod(int(A[channel].argmax()), A.shape[2])
     (found,) = decomposer.of_features([Decision(upper, channel, y, w)], upper, lower)
     assert found.value == pytest.approx(float(A[channel, y, w]), rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [(192, 192), (160, 128), (74, 102), (40, 36)])
+@pytest.mark.parametrize("options", [{}, {"bias": True}, {"activation": nn.ReLU6}])
+def test_tensors_of_another_size_than_the_classifiers(size: tuple[int, int], options: dict[str, Any]) -> None:
+    """Against autograd on the whole network, in float64."""
+    classifier, _ = deep(**options)
+    if options.get("activation"):
+        amplify(classifier)
+    net: Any = classifier.module
+    x = torch.rand(1, 3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    a = net.a(x)
+    before = net.b[:-1](a)
+    b = net.b[-1](before)
+    scores = net.head(net.c(b).mean((2, 3)))[0]
+    target = int(scores.argmax())
+    score = scores[target]
+    tree = decompose(classifier, x, target=target, top=4, merge=False, taps=["S1", "S2"])
+    for stage, F in (("S1", a), ("S2", b)):
+        (g,) = torch.autograd.grad(score, F, retain_graph=True)
+        found = step((classifier, x), target, stage)
+        assert found.value == pytest.approx(float(score.detach()), abs=1e-12)
+        assert torch.allclose(found.attention, (g * F).detach()[0], atol=1e-12, rtol=0)
+        assert torch.allclose(found.alpha, (g * F).detach()[0].mean((1, 2)), atol=1e-15, rtol=1e-9)
+        assert tree.stages[stage].size == tuple(F.shape[2:])
+    assert tree.level("S1")
+    for node in tree.level("S1"):
+        above = tree.path(node)[-2]
+        (g,) = torch.autograd.grad(before[0, above.channel, above.y, above.x], a, retain_graph=True)
+        A = (g * a).detach()[0, node.channel]
+        assert node.attention.shape == A.shape
+        assert node.contribution == pytest.approx(float(A.mean()), rel=1e-9)
+        assert float(A[node.y, node.x]) == pytest.approx(float(A.max()))
+    last = (size[0] // 2 - 1, size[1] // 2 - 1)
+    corner = step((classifier, x), Decision("b", 0, *last), "a")
+    assert corner.value == pytest.approx(float(before[0, 0][last].detach()))
+    with pytest.raises(ValueError, match=f"is {size[0] // 2}×{size[1] // 2}"):
+        step((classifier, x), Decision("b", 0, last[0] + 1, 0), "a")
 
 
 def test_an_evidence_answers_for_its_own_class_only() -> None:

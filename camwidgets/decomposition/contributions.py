@@ -25,7 +25,8 @@ class Contributions:
     """The evidence of one decision at one tap.
 
     Attributes:
-        tap: where the evidence lies. decision: what was decomposed (None: the class score). value: Z.
+        tap: where the evidence lies, with the size h×w it has in the picture decomposed.
+        decision: what was decomposed (None: the class score). value: Z.
         gradient, attention: K×h'×w' windows G and A = G ⊙ F. corner: (row, column) of the window in the tap's map.
         alpha: K contributions α_k = mean over the whole h×w map of A_k (5.4).
         before: K×h'×w' pre-activations where the tap's activation clips, else None: they tell saturated places apart.

@@ -10,6 +10,7 @@ has no gradient), and a feature's evidence is computed in the small window of th
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -46,8 +47,18 @@ class Decomposer:
         self._no_windows: set[tuple[str, str]] = set()
         self._before: dict[str, Tensor] | None = None
 
+    def sized(self, tap: Tap) -> Tap:
+        """The tap as it is in this picture: h×w of what was recorded there, whatever size the classifier is used at."""
+        h, w = self.evidence.activations[tap].shape[2:]
+        if tap.size == (h, w):
+            return tap
+        here = copy.copy(tap)
+        here.size = (h, w)
+        return here
+
     def of_class(self, tap: Tap) -> Contributions:
         """The evidence of the class score at a tap: from the gradients that are there already."""
+        tap = self.sized(tap)
         A, g = self.evidence.activations[tap][0], self.evidence.gradients[tap][0]
         return Contributions(tap, None, float(self.evidence.scores[0]), g, g * A, (0, 0), self.before(tap))
 
@@ -62,6 +73,7 @@ class Decomposer:
         """The evidence at `lower` of several features of `upper`, all in a few batched passes."""
         if not decisions:
             return []
+        upper, lower = self.sized(upper), self.sized(lower)
         for one in decisions:
             self._check(one, upper)
         geometry = windows(lower, upper)
@@ -86,6 +98,7 @@ class Decomposer:
 
         One by one: besides the graph of one pass through the segment, the evidence of one path is held at a time.
         """
+        upper, lower = self.sized(upper), self.sized(lower)
         F, A, before = self.evidence.activations[upper][0], self.evidence.activations[lower][0], self.before(lower)
         seeds = list(seeds)
         whole = (self._one_channel(F, one.channel, seed) for one, seed in seeds)
@@ -104,7 +117,7 @@ class Decomposer:
         segment = self._segment(upper, lower)
         with torch.inference_mode(False), torch.enable_grad():
             values = self.evidence.activations[lower].detach().clone().requires_grad_()
-            # The seeds are ∂y/∂(activation); the segment ends before it, so its slope comes first.
+            # The seeds are ∂y/∂(activation): the slope of the activation itself comes first.
             out = segment.run_through(values)
         for seed in seeds:
             with torch.inference_mode(False):

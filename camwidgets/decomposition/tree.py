@@ -27,19 +27,22 @@ class Decomposition:
     """A decision taken apart. Made by `decompose`; nodes can be expanded further at any time.
 
     Attributes:
-        nodes: id → `Node`. edges: (parent id, child id) → share. stages: name → tap, shallow to deep.
+        nodes: id → `Node`. edges: (parent id, child id) → share. stages: name → tap, shallow to deep,
+            with the size h×w it has in this picture.
         target, label, score, probability: the decision. picture: H×W×3 uint8. how: settings. made_by: model, hashes.
     """
 
     def __init__(self, evidence: Evidence | None, stages: dict[str, Tap], how: How, about: dict[str, Any]) -> None:
-        self.stages, self.how = stages, how
+        self.decomposer = Decomposer(evidence) if evidence is not None else None
+        decomposer = self.decomposer
+        self.stages = stages if decomposer is None else {name: decomposer.sized(tap) for name, tap in stages.items()}
+        self.how = how
         self.target, self.label = about["target"], about["label"]
         self.score, self.probability = about["score"], about["probability"]
         self.picture: np.ndarray = about["picture"]
         self.made_by: dict[str, Any] = about["made_by"]
         self.nodes: dict[int, Node] = {}
         self.edges: dict[tuple[int, int], float] = {}
-        self.decomposer = Decomposer(evidence) if evidence is not None else None
         self._known: dict[tuple[str, int, int, int], int] = {}
         self._ways: dict[tuple[int, int], Way] = {}
         self._last = 0
