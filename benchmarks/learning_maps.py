@@ -119,3 +119,9 @@ def layercam(classifier: camwidgets.Classifier, data: Labelled, stages: int) -> 
 def regions(data: Labelled) -> np.ndarray:
     """N×H×W int16: the superpixels of every picture."""
     return np.stack([superpixels_of(example.picture).astype(np.int16) for example in data])
+
+
+def foreground(example: Example) -> np.ndarray:
+    """1 on the objects of all classes, 0 elsewhere: what a perfect saliency map would say."""
+    assert example.mask is not None
+    return (example.mask > 0).numpy().astype(np.float32)

@@ -19,12 +19,13 @@ from camwidgets.learning.classification import ClassifierObjective
 from camwidgets.learning.drop import AttentionDrop
 from camwidgets.learning.labelled import Example, Labelled
 from camwidgets.learning.oaa import IntegralObjective, OAAObjective
-from camwidgets.learning.pseudo import pseudo_labelled, pseudo_labels
+from camwidgets.learning.pseudo import BACKGROUND, pseudo_labelled, pseudo_labels
 from camwidgets.learning.quality import Confusion, MapQuality
 from camwidgets.learning.run import Run, open_run
 from camwidgets.learning.segmenter import SegmentObjective, SmallLargeFOV, score
 
-from .learning_maps import FUSED, SIZE, Both, accumulated, by_net, cam, covered, integral, kept, layercam, regions
+from . import learning_maps as made_of
+from .learning_maps import FUSED, SIZE, Both, accumulated, by_net, cam, integral, kept, layercam
 from .learning_nets import begun, learn, take_over, world
 
 JUDGED = 200  # pictures: for thresholds, and for recall and noise per epoch
@@ -101,7 +102,7 @@ class Stages:
 
     def regions(self) -> np.ndarray:
         """N×H×W: superpixels."""
-        return kept(self._path("regions"), lambda: regions(self.data))
+        return kept(self._path("regions"), lambda: made_of.regions(self.data))
 
     def _oaa(self) -> None:
         if self._has("cam", "mean", "max"):
@@ -204,7 +205,7 @@ class Stages:
 
         def measured() -> Result:
             net = self._integrated(split_name("integral", split), "accumulated/max", split)
-            found = dict(zip(("positive", "object"), covered(self._maximum(), self.judged, split), strict=True))
+            found = dict(zip(("positive", "object"), made_of.covered(self._maximum(), self.judged, split), strict=True))
             for reading, read in (("relu", cam), ("sigma", integral)):
                 maps = by_net(net, self.data.take(range(len(self.judged))), read)
                 found |= self._judged_with(maps, f"_{reading}")
@@ -235,6 +236,15 @@ class Stages:
 
         return self._kept(f"{kind}, labels at {background:.2f}", measured)
 
+    def foreground(self, kind: str) -> Result:
+        """mIoU of the judged pictures' labels if the background were known: b = 0.3 and true foreground as saliency."""
+
+        def measured() -> Result:
+            maps = np.load(self._path(KINDS[kind]), mmap_mode="r", allow_pickle=False)
+            return {"foreground": self._miou(maps, self.regions(), BACKGROUND, self.judged, made_of.foreground)}
+
+        return self._kept(f"{kind}, labels on the true foreground", measured)
+
     def segmented(self, kind: str, background: float) -> Result:
         """mIoU on the held-out world of a segmentation net trained on such labels, or on the true masks (`TRUTH`)."""
 
@@ -264,13 +274,16 @@ class Stages:
     def _held_out(self) -> Labelled:
         return world(2000 + self.seed, self.options.held_out)
 
-    def _miou(self, maps: np.ndarray, areas: np.ndarray, background: float, examples: list[Example]) -> float:
+    def _miou(
+        self, maps: np.ndarray, areas: np.ndarray, background: float, examples: list[Example],
+        saliency: Callable[[Example], np.ndarray | None] = lambda example: None,
+    ) -> float:  # fmt: skip
         confusion = Confusion(self.data.classes)
         for example in examples:
             assert example.mask is not None
             place = self.places[example.id]
             found = pseudo_labels(
-                example.picture, maps[place], example.present, background, superpixels=areas[place], conflict="largest"
+                example.picture, maps[place], example.present, background, saliency(example), areas[place], "largest"
             )
             confusion.add(found, example.mask)
         return confusion.miou()

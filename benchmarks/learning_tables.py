@@ -13,6 +13,7 @@ Results = Mapping[int, Mapping[str, Mapping[str, float]]]  # seed → kind → w
 HEADS = {
     "background": "background below", "miou": "pseudo-labels, mIoU", "recall": "recall at 50 %",
     "noise": "noise at 50 %", "segmenter": "segmentation net, mIoU",
+    "foreground": "labels on the true foreground, mIoU",
 }  # fmt: skip
 
 

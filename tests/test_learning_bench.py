@@ -13,7 +13,7 @@ import torch
 
 import camwidgets
 from benchmarks import learning
-from benchmarks.learning_maps import Both, by_net, cam, covered, kept
+from benchmarks.learning_maps import Both, by_net, cam, covered, foreground, kept
 from benchmarks.learning_nets import begun, world
 from benchmarks.learning_stages import GRID, KINDS, MODELS, SPLIT, TRUTH, Stages
 from benchmarks.learning_tables import curves, epochs, orderings, spread, table, verdict
@@ -104,6 +104,18 @@ def test_what_lies_above_a_threshold_and_how_much_of_it_is_the_object() -> None:
     assert covered(maps, [example], 0.0) == (1.0, 0.625)
     assert covered(maps, [example], 0.25) == (0.5, 1.0)  # 0.2 is a quarter of the maximum, and not above it
     assert covered(maps, [example], 1.0) == (0.0, 0.0)
+    assert foreground(example).tolist() == [[1, 1, 1, 0], [1, 1, 0, 0]]
+
+
+def test_with_the_true_foreground_noise_outside_of_objects_costs_nothing(tmp_path: Path) -> None:
+    stages = Stages(tmp_path, 0, TINY)
+    places = np.tile(np.arange(96 * 96).reshape(96, 96), (12, 1, 1))  # each pixel is a region
+    masks = np.stack([example.mask.numpy() for example in stages.data if example.mask is not None])
+    right = np.stack([masks == c + 1 for c in range(10)], 1).astype(np.float16)
+    noisy = np.maximum(right, (masks == 0)[:, None] * np.float16(0.9))
+    assert stages._miou(right, places, 0.3, stages.judged) == 1
+    assert stages._miou(noisy, places, 0.3, stages.judged) < 0.5
+    assert stages._miou(noisy, places, 0.3, stages.judged, foreground) == 1
 
 
 def test_integral_models_differ_in_their_threshold_alone(tmp_path: Path) -> None:
@@ -152,7 +164,7 @@ def test_it_runs_and_goes_on_where_it_was(tmp_path: Path, capsys: pytest.Capture
         assert learning.main(arguments) == 0
         first = capsys.readouterr().out
         known = json.loads((tmp_path / "seed_1" / "results.json").read_text("utf-8"))
-        assert len(known) == 2 * len(KINDS) + 1 + len(learning.SPLITS) + 1
+        assert len(known) == 3 * len(KINDS) + 1 + len(learning.SPLITS) + 1
         assert learning.main(arguments) == 0
     finally:
         torch.set_num_threads(threads)
