@@ -17,6 +17,7 @@ from PIL import Image
 import camwidgets
 from camwidgets import Benchmark
 from camwidgets.datasets import open_dataset
+from camwidgets.widgets.benchmark import work
 from camwidgets.widgets.benchmark.work import Clock
 from camwidgets.widgets.worker import Superseded
 from tests.explorer_nets import Gate, photo, small
@@ -224,6 +225,33 @@ def test_the_clock_tells_the_present_rate_and_stops_between_pictures(monkeypatch
     with pytest.raises(Superseded):
         clock(61, 100)
     clock(100, 100)  # it was the last one: nothing is left to be cancelled
+
+
+def test_the_rate_is_of_pictures_not_of_what_came_before_nor_of_a_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray takes a minute to start, and its workers hand in their pictures by the dozen."""
+    now, said = [0.0], list[dict[str, Any]]()
+    monkeypatch.setattr("camwidgets.widgets.benchmark.work.time.monotonic", lambda: now[0])
+    clock = Clock(200, said.append)
+    now[0] = 100.0
+    for done in range(1, 121):  # ten come together, each second: ten a second, whenever it is asked
+        now[0] += (done - 1) % 10 == 0
+        clock(done, 200)
+    assert said[0] == {"state": "running", "done": 1, "total": 200, "rate": None, "left": None, "seconds": 101.0}
+    assert all(8 <= one["rate"] <= 12 for one in said[1:])
+    assert clock.words("running")["rate"] == pytest.approx(10, rel=0.2)
+
+
+def test_what_ray_does_before_the_first_picture_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(work, "evaluate", lambda *_, **__: told.append(bench._progress["text"]))
+    bench = Benchmark("toy", "toyworld", **QUICK, engine="ray").wait()
+    try:
+        bench.run().wait()
+        bench.engine = "local"
+        bench.run().wait()
+        assert [text.startswith("starting Ray") for text in told] == [True, False]
+    finally:
+        bench.close()
 
 
 def test_close_ends_the_run_and_every_thread() -> None:
@@ -554,7 +582,7 @@ def test_run_takes_along_what_was_just_chosen(bench: Benchmark) -> None:
 def test_options_are_known() -> None:
     with pytest.raises(ValueError, match="option of Benchmark"):
         Benchmark("toy", method="gradcam")
-    with pytest.raises(TypeError, match="wrap the module first"):
+    with pytest.raises(TypeError, match="wrap it first"):
         Benchmark(small().module)  # type: ignore[arg-type]
 
 

@@ -273,10 +273,40 @@ def test_nothing_on_record_says_what_to_do(stub_page: StubPage) -> None:
         bench.close()
     expect(view.root.locator(".cw-bench-empty")).to_contain_text("press Run")
     expect(view.root.locator(".cw-run-why")).to_contain_text("no data set was chosen")
+    expect(view.root.locator(".cw-bench-empty")).not_to_contain_text("on record")  # there is none
     keep_screenshot(view.root, "benchmark-empty")
     view.root.get_by_role("button", name="Choose the toy world").click()
     assert view.get("data") == "toyworld"
     expect(view.root.get_by_role("button", name="Choose the toy world")).to_be_hidden()
+
+
+def test_what_run_would_do_stands_beside_it(stub_page: StubPage) -> None:
+    bench = Benchmark("toy", "toyworld", methods=["layercam", "random"], tests=["energy"], limit=6).wait()
+    try:
+        view = mounted(stub_page, bench)
+    finally:
+        bench.close()
+    words = view.root.locator(".cw-run-words")
+    expect(words).to_have_text("Ready: 2 methods × 1 test × 6 pictures · toy · toyworld seed 0")
+    expect(view.root.locator(".cw-list-head").first).to_contain_text("2 chosen")
+    expect(view.root.locator(".cw-list-head").last).to_contain_text("1 of ")
+    view.root.get_by_label("Pointing game", exact=True).check()
+    view.set(code="…")  # the kernel has heard of it
+    settle(view)
+    expect(words).to_contain_text("2 methods × 2 tests")
+    keep_screenshot(view.root, "benchmark-ready")
+
+
+def test_past_runs_can_be_opened_at_480_pixels(stub_page: StubPage, bench: Benchmark) -> None:
+    """What can be done with a run is not beyond the edge, and no column is lost but the words that say when."""
+    view = mounted(stub_page, bench, width=480)
+    width = view.root.evaluate("root => root.getBoundingClientRect().right")
+    for button in view.root.locator(".cw-past tbody button").all():
+        place = button.bounding_box()
+        assert place
+        assert place["x"] + place["width"] <= width
+    assert view.root.evaluate("root => root.scrollWidth <= root.clientWidth")
+    keep_screenshot(view.root, "benchmark-light-480")
 
 
 def test_mosaics_fit_and_engine_are_asked_for(view: StubView) -> None:
@@ -325,6 +355,14 @@ def test_numbers_so_far_say_that_they_are(view: StubView) -> None:
     assert view.root.locator(".cw-dots-range").count() == 0
     assert view.root.locator(".cw-dots-dot").count() == len(METHODS)
     keep_screenshot(view.root, "benchmark-so-far")
+    view.set(_pair={})
+    view.set(_report=view.get("_report") | {"pictures": 4})
+    settle(view)
+    expect(view.root.locator(".cw-pairing")).to_contain_text("Compared when the run is over.")
+    view.set(_progress={"state": "cancelled", "done": 3, "total": 8, "rate": None, "left": None, "seconds": 6.0})
+    settle(view)  # until its intervals are read
+    expect(view.root).not_to_contain_text("The run goes on")
+    expect(view.root).to_contain_text("Without intervals so far.")
 
 
 def test_a_curve_over_layers(view: StubView) -> None:

@@ -38,7 +38,8 @@ class Bench extends Shell {
     this.found = h("div", { class: "cw-results" }, h("section", { class: "cw-part", "aria-label": "Results" }, this.headline, this.table.node, this.legend),
       this.troubles.node, this.change.node, this.figure.node, this.pair.node);
     this.first = button("Choose the toy world", () => this.link.ask({ network: "toy", data: "toyworld" }), { class: "cw-button cw-primary" });
-    this.empty = h("div", { class: "cw-bench-empty" }, h("p", {}, "No results yet. Choose what is evaluated, then press Run; or open a run that is on record, below."), this.first);
+    this.emptyWords = h("p", {});
+    this.empty = h("div", { class: "cw-bench-empty" }, this.emptyWords, this.first);
     this.view = h("div", { class: "cw-view" }, this.note.node, this.bar.node, this.empty, this.found, this.past.node);
     this.column = h("fieldset", { class: "cw-column", "aria-label": "What is evaluated" }, ...this.parts.map(({ node }) => node));
     const keys = keyList([["r", "run, or resume"], ["x", "cancel the run"], ["Enter", "in a path: find; on a head: sort"], ["Esc", "close what is open"], ["?", "this list"]]);
@@ -47,7 +48,7 @@ class Bench extends Shell {
 
   bind() {
     this.on([...CHOSEN, ...LISTS], () => this.redraw());
-    this.on(["_progress", "problem", "code"], () => this.progress());
+    this.on(["_progress", "problem", "code", "_found"], () => this.progress());
     this.on(["_report", "_pair", "_change"], () => this.results());
     this.on(["_runs", "results"], () => this.runs());
     this.attach(this.view);
@@ -76,11 +77,11 @@ class Bench extends Shell {
     const progress = this.get("_progress") || { state: "idle" };
     const busy = this.working();
     if (busy) this.ran = this.get("code");
-    this.bar.draw(progress, this.get("problem"), progress.state === "cancelled" && this.ran === this.get("code"));
+    this.bar.draw(progress, this.get("problem"), progress.state === "cancelled" && this.ran === this.get("code"), this.plan());
     this.column.disabled = busy;
     this.column.classList.toggle("cw-off", busy);
     this.root.setAttribute("aria-busy", String(busy));
-    if (busy !== this.wasBusy) { this.wasBusy = busy; this.runs(); }
+    if (busy !== this.wasBusy) { this.wasBusy = busy; this.results(); }
   }
 
   working() { return ["running", "stopping"].includes((this.get("_progress") || {}).state); }
@@ -91,9 +92,11 @@ class Bench extends Shell {
     show(this.empty, !there);
     this.foot.allow(there);
     if (there) {
-      const going = report.state === "running" && this.working();
-      const state = report.state === "done" ? "" : report.state === "cancelled" ? " · cancelled" : going ? " · so far" : " · not finished";
-      say(this.legend, `${going ? "The run goes on: intervals come at its end." : "Below each number its 95 % interval (bootstrap over pictures)."} ↑ more is better, ↓ less is better; bold: the best.`);
+      const open = report.state === "running", going = open && this.working();
+      const bare = open && report.rows.every(({ cells }) => cells.every(([, low]) => low === null));
+      const state = report.state === "done" ? "" : report.state === "cancelled" ? " · cancelled" : going || bare ? " · so far" : " · not finished";
+      const intervals = going ? "The run goes on: intervals come at its end." : bare ? "Without intervals so far." : "Below each number its 95 % interval (bootstrap over pictures).";
+      say(this.legend, `${intervals} ↑ more is better, ↓ less is better; bold: the best.`);
       say(this.headline, `Run ${report.run} · ${report.model} on ${report.data} · ${report.pictures} of ${report.asked} pictures · ${report.target === "label" ? "the label's class" : "the predicted class"}${state}`);
       if (this.drawn !== report) {
         this.drawn = report;
@@ -103,13 +106,17 @@ class Bench extends Shell {
         this.pair.options(report.rows.map(({ method }) => method));
       }
       this.change.draw(this.get("_change"));
-      this.pair.draw(this.get("_pair"));
+      this.pair.draw(this.get("_pair"), going);
       this.pair.at(this.get("_pair"));
     }
     this.runs();
   }
 
-  runs() { this.past.draw(this.get("_runs") || [], this.get("_report") || {}, this.working(), this.get("results")); }
+  runs() {
+    const runs = this.get("_runs") || [];
+    say(this.emptyWords, `No results yet. Choose what is evaluated, then press Run${runs.length ? "; or open a run that is on record, below" : ""}.`);
+    this.past.draw(runs, this.get("_report") || {}, this.working(), this.get("results"));
+  }
 
   status() { this.heard(); } // Cancel stands beside Run
 

@@ -33,8 +33,8 @@ export function whatGroup(act) {
 
 /** The catalogue: each method plain, enhanced, or both; baselines below. */
 export function methodsPart(act) {
-  const list = h("div", { class: "cw-list", role: "group", "aria-label": "Methods" }), blind = h("div", { class: "cw-field cw-wrap" });
-  const node = group("Methods", null, h("div", { class: "cw-list-head cw-muted" }, h("span", {}, "method"), h("span", {}, "enhanced")), list, blind);
+  const list = h("div", { class: "cw-list", role: "group", "aria-label": "Methods" }), count = h("span", {}), blind = h("div", { class: "cw-field cw-wrap" });
+  const node = group("Methods", null, h("div", { class: "cw-list-head cw-muted" }, count, h("span", {}, "enhanced")), list, blind);
   const toggled = (name, value, on) => act.put({ [name]: on ? [...act.get(name), value] : act.get(name).filter((one) => one !== value) });
   let built = "", ticks = [];
   function build(methods) {
@@ -53,6 +53,7 @@ export function methodsPart(act) {
       const methods = get("_methods") || [], key = JSON.stringify(methods);
       if (key !== built) { built = key; build(methods); }
       const on = get("methods") || [], more = get("enhanced") || [];
+      say(count, `${on.length + more.length} chosen`);
       for (const { method, plain, enhanced } of ticks) {
         for (const [one, chosen] of [[plain, on.includes(method.value)], ...(enhanced ? [[enhanced, more.includes(method.value)]] : [])]) {
           one.set(chosen);
@@ -66,7 +67,8 @@ export function methodsPart(act) {
 
 /** The tests: formula, direction, what they need; those that the data set cannot serve say why. */
 export function testsPart(act) {
-  const list = h("div", { class: "cw-list cw-list-tests", role: "group", "aria-label": "Tests" }), node = group("Tests", null, list);
+  const list = h("div", { class: "cw-list cw-list-tests", role: "group", "aria-label": "Tests" }), count = h("span", {});
+  const node = group("Tests", null, h("div", { class: "cw-list-head cw-muted" }, count), list);
   let built = "", rows = [];
   function build(tests) {
     rows = tests.map((test) => {
@@ -92,6 +94,7 @@ export function testsPart(act) {
     draw(get) {
       const tests = get("_tests") || [], key = JSON.stringify(tests), on = get("tests") || [], given = get("parameters") || {};
       if (key !== built) { built = key; build(tests); }
+      say(count, `${on.length} of ${tests.length} chosen`);
       for (const { test, box, inputs, node: row } of rows) {
         box.set(on.includes(test.value));
         box.enable(on.includes(test.value) || !test.why);
@@ -171,7 +174,7 @@ export function runBar(act) {
   const node = h("div", { class: "cw-run-bar" }, h("div", { class: "cw-run-buttons" }, run, cancel), h("div", { class: "cw-grow" }, track, words, why));
   return {
     node,
-    draw(progress, problem, again) {
+    draw(progress, problem, again, plan) {
       const busy = progress.state === "running" || progress.state === "stopping", share = progress.total ? progress.done / progress.total : 0;
       run.disabled = busy || Boolean(problem);
       cancel.disabled = progress.state !== "running";
@@ -180,7 +183,7 @@ export function runBar(act) {
       fill.style.width = `${100 * share}%`;
       track.setAttribute("aria-valuemax", progress.total || 0);
       track.setAttribute("aria-valuenow", progress.done || 0);
-      say(words, far(progress));
+      say(words, progress.state === "idle" && !problem ? `Ready: ${plan}` : far(progress));
       say(why, busy ? "" : problem ? `Cannot run yet: ${problem}.` : "");
       why.title = problem || "";
     },

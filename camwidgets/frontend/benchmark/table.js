@@ -84,11 +84,11 @@ export function pairPart(ask) {
   const table = h("table", { class: "cw-table", "aria-label": "Difference of two methods" }), words = h("p", { class: "cw-muted" });
   const node = h("section", { class: "cw-part cw-pairing", "aria-label": "Two methods" }, h("h3", {}, "Two methods on the same pictures"),
     h("div", { class: "cw-field" }, a.node, h("span", {}, MINUS), b.node), h("div", { class: "cw-scroll" }, table), words);
-  function draw(pair) {
+  function draw(pair, going) {
     const there = Boolean(pair && pair.rows && pair.rows.length);
     show(table, there);
     table.classList.remove("cw-stale");
-    say(words, there ? "Bold: the 95 % interval does not hold 0." : pair && pair.problem ? `Cannot be said: ${pair.problem}.` : "Choose two methods.");
+    say(words, there ? "Bold: the 95 % interval does not hold 0." : pair && pair.problem ? `Cannot be said: ${pair.problem}.` : going ? "Compared when the run is over." : "Choose two methods.");
     if (!there) return;
     table.replaceChildren(h("thead", {}, h("tr", {}, ...["result", "difference", "95 % interval", "better"].map((text) => h("th", { scope: "col", class: text === "better" ? "cw-words-cell" : null }, text)))),
       h("tbody", {}, ...pair.rows.map((row) => h("tr", {}, h("th", { scope: "row", title: row.title }, `${row.result} ${row.arrow}`),

@@ -28,7 +28,9 @@ from .record import BenchmarkRecord, Look
 from .traits import BenchmarkTraits
 from .words import asked_methods, lacking, measure_words, method_words, set_words
 
-WINDOW = 30  # pictures that the present rate is taken from
+WINDOW = 30  # pictures that the present rate is taken from, at least
+SPAN = 5.0  # seconds that it is taken from, at least: Ray's workers hand in many pictures at once
+LEAST = 0.5  # seconds; a rate of less would be one of chance
 OFTEN = 0.2  # seconds between two words on how far it is
 
 
@@ -61,19 +63,24 @@ class Recorded(Results):
 
 
 class Clock:
-    """Pictures done, present rate, time left; ends the run at the next picture once `stop` is set."""
+    """Pictures done, present rate, time left; ends the run at the next picture once `stop` is set.
+
+    The rate begins with the first picture: what came before it, such as the start of Ray, is no work on pictures.
+    """
 
     def __init__(self, total: int, tell: Callable[[dict[str, Any]], None]) -> None:
         self.stop = threading.Event()
         self.total, self.done, self.began, self._tell = total, 0, time.monotonic(), tell
         self.look: Callable[[], None] | None = None  # shows the numbers so far
         self._said = 0.0
-        self._marks = deque([(self.began, 0)], maxlen=WINDOW)
+        self._marks: deque[tuple[float, int]] = deque()
 
     def __call__(self, done: float, total: float) -> None:
         now = time.monotonic()
         self.done, self.total = int(done), int(total)
         self._marks.append((now, self.done))
+        while len(self._marks) > WINDOW and now - self._marks[1][0] >= SPAN:
+            self._marks.popleft()
         if self.look is not None and self.done < self.total:
             self.look()
         if now - self._said >= OFTEN or self.done == self.total:
@@ -84,8 +91,8 @@ class Clock:
 
     def words(self, state: str) -> dict[str, Any]:
         """For the front end: pictures, pictures a second, seconds so far and still to come."""
-        (first, before), (last, after) = self._marks[0], self._marks[-1]
-        rate = (after - before) / (last - first) if last > first else None
+        (first, before), (last, after) = (self._marks[0], self._marks[-1]) if self._marks else ((0.0, 0), (0.0, 0))
+        rate = (after - before) / (last - first) if last - first >= LEAST else None
         left = (self.total - self.done) / rate if rate else None
         spent = time.monotonic() - self.began
         return {"state": state, "done": self.done, "total": self.total, "rate": rate, "left": left, "seconds": spent}
@@ -190,6 +197,8 @@ class BenchmarkWork(BenchmarkRecord):
                 items, limit = mosaics(classifier, items, asked.mosaics, seed=asked.seed), None
             if clock.stop.is_set():
                 raise Superseded
+            if asked.engine == "ray":
+                self._preparing("starting Ray and its workers; on a busy machine that takes a minute or two …")
             with closing(Recorded(path)) as kept:
                 clock.look = lambda: self._glance(path, kept.number)
                 try:
