@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -245,6 +246,10 @@ def test_path_conditioned_trees_have_no_parent_decision() -> None:
         (lambda t: ablate(t, ("S9", 0)), "unknown stage 'S9'"),
         (lambda t: ablate(t, ("S2", 6)), r"channels 0 … 5"),
         (lambda t: ablate(t, []), "nothing was named"),
+        (lambda t: ablate(t, (1, 2)), r"\(1, 2\) is not a pair \(stage or tap, channel\).* list: \[1, 2\]"),
+        (lambda t: ablate(t, ("S1", 0, 1)), r"is not a pair \(stage or tap, channel\)"),
+        (lambda t: ablate(t, [("S1", 0), ()]), r"\(\) is not a pair"),
+        (lambda t: ablate(t, ("S2", 1.0)), r"channel 1.0 is out of range"),
         (lambda t: ablate(t, 1, "blur"), "unknown removal"),
         (lambda t: ablate(t, 1, "mean"), "needs the channels' means"),
         (lambda t: ablate(t, ("S1", 0), "mean", means={"relu2": torch.zeros(6)}), "do not hold the tap"),
@@ -253,6 +258,16 @@ def test_path_conditioned_trees_have_no_parent_decision() -> None:
 def test_refusals(call: Callable[[camwidgets.Decomposition], object], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         call(camwidgets.decompose(small(), picture()))
+
+
+def test_numpy_numbers_name_nodes_and_channels() -> None:
+    tree = camwidgets.decompose(small(), picture(), merge=False)
+    one, two = tree.level("S2")[0].id, tree.level("S2")[1].id
+    assert ablate(tree, np.int64(one)).real == ablate(tree, one).real
+    assert ablate(tree, np.array([one, two])).channels == ablate(tree, [one, two]).channels
+    found = ablate(tree, ("S2", np.int64(3)))
+    assert found.channels == {"S2": (3,)}
+    assert type(found.channels["S2"][0]) is int
 
 
 def test_a_node_needs_a_tree() -> None:

@@ -17,6 +17,7 @@ from ..errors import choose, unknown
 from ..evidence import Evidence
 from .gap import Decomposer
 from .segment import Segment
+from .sets import whole_number
 from .tree import Decomposition, Node, decision_of
 
 REMOVALS = ("zero", "mean")
@@ -89,11 +90,12 @@ def ablate(
 
     Args:
         source: a tree (with its classifier), or the evidence of one picture and class.
-        which: one or several of: a node of the tree, its id, or (stage or tap, channel). All are removed together in
-            one forward pass, at as many taps as they lie at.
+        which: one of, or a list of: a node of the tree, its id, or (stage or tap, channel). A tuple is always such a
+            pair. All are removed together in one forward pass, at as many taps as they lie at.
         removal: "zero", or "mean": `means` (tap → K, see `channel_means`) are put in place of the channels.
     Raises:
-        ValueError: unknown tap, stage or node, a channel out of range, the class itself, no means.
+        ValueError: unknown tap, stage or node, a channel out of range, a tuple that is no pair, the class itself,
+            no means.
 
     Example:
         >>> import camwidgets
@@ -109,12 +111,12 @@ def ablate(
         raise ValueError("removal='mean' needs the channels' means over a data set: means=channel_means(…)")
     if not isinstance(evidence.targets[0], int):
         raise ValueError("removal is measured on a class; this evidence is for a callable target")
-    given: list[Any] = [which] if isinstance(which, (Node, int, tuple)) else list(which)
+    given: list[Any] = list(which) if _several(which) else [which]
     if not given:
         raise ValueError("nothing was named to remove: give nodes, or (stage, channel) pairs")
     nodes = [_node(source, one) for one in given if not isinstance(one, tuple)]
-    pairs = [_pair(evidence, n.stage, n.channel) for n in nodes]
-    pairs += [_pair(evidence, *one) for one in given if isinstance(one, tuple)]
+    pairs = [_pair(evidence, (n.stage, n.channel)) for n in nodes]
+    pairs += [_pair(evidence, one) for one in given if isinstance(one, tuple)]
     fills = _fills(pairs, means if removal == "mean" else None)
     logits = without(evidence.classifier, evidence.x, {tap: fill for _, tap, fill in fills.values()})[0]
     target, before = evidence.targets[0], evidence.logits[0]
@@ -187,13 +189,23 @@ def _node(source: Any, one: Node | int) -> Node:
     return node
 
 
-def _pair(evidence: Evidence, name: str, channel: int) -> tuple[str, Tap, int]:
+def _several(which: Any) -> bool:
+    return not isinstance(which, (Node, tuple)) and whole_number(which) is None
+
+
+def _pair(evidence: Evidence, one: tuple[Any, ...]) -> tuple[str, Tap, int]:
+    if len(one) != 2 or not isinstance(one[0], str):
+        raise ValueError(
+            f"{one!r} is not a pair (stage or tap, channel) like ('S5', 12); several nodes of a tree go in a "
+            f"list: {list(one) or [1, 2]}"
+        )
+    name, channel = one[0], whole_number(one[1])
     stage = next((s for s, t in evidence.stages.items() if name in (s, t)), None)
     if stage is None:
         raise unknown("stage", name, evidence.stages)
     tap = evidence.stages[stage]
-    if isinstance(channel, bool) or not isinstance(channel, int) or not 0 <= channel < tap.channels:
-        raise ValueError(f"channel {channel!r} is out of range: {stage} ({tap}) has channels 0 … {tap.channels - 1}")
+    if channel is None or not 0 <= channel < tap.channels:
+        raise ValueError(f"channel {one[1]!r} is out of range: {stage} ({tap}) has channels 0 … {tap.channels - 1}")
     return stage, tap, channel
 
 
