@@ -119,6 +119,11 @@ def test_a_table_of_nothing_says_so() -> None:
     assert str(table) == "no picture was decided"
     assert table.confusion().shape == (0, 0)
     assert list(table.to_frame()) == ["id", "label", "predicted", "confidence", "own", "right"]
+    assert confusion_figure(table).layout.title.text == "no picture was decided"
+    broken = FailureTable(["cat", "dog"], (), {"a.png": "no picture", "b.png": "cut off"}, {})
+    figure = confusion_figure(broken)
+    assert figure.layout.title.text == "no picture was decided, 2 could not be read"
+    assert len(figure.data[0].z) == 0
 
 
 def test_groups_name_the_channel_that_was_planted() -> None:

@@ -22,6 +22,8 @@ MOST_CLASSES = 25  # drawn of a confusion matrix: those with most errors
 def confusion_figure(table: FailureTable, palette: Palette = LIGHT, width: int = 760) -> go.Figure:
     """Label × predicted, counts written into the cells; of many classes, the 25 with most errors (the title says so).
 
+    Of a table without decisions it is an empty figure whose title says so.
+
     Example:
         >>> import camwidgets
         >>> from camwidgets.datasets.toyworld import ToyWorld
@@ -38,10 +40,12 @@ def confusion_figure(table: FailureTable, palette: Palette = LIGHT, width: int =
         note = f"; {MOST_CLASSES} of {len(counts)} classes, those with most errors"
         counts = counts.iloc[kept, kept]
     title = f"accuracy {table.accuracy:.1%}, {len(table)} of {len(table.decided)} wrong{note}"
+    if not table.decided:
+        title = "no picture was decided" + (f", {len(table.broken)} could not be read" if table.broken else "")
     z = counts.to_numpy()
     text = [["" if v == 0 else str(v) for v in row] for row in z.tolist()]
     return _heatmap(z, [str(c) for c in counts.columns], [str(c) for c in counts.index], text, title, palette, width,
-                    ("predicted", "label"), float(z.max() or 1))  # fmt: skip
+                    ("predicted", "label"), float(z.max(initial=0) or 1))  # fmt: skip
 
 
 def peaks_figure(found: Peaks | MeanPeaks, palette: Palette = LIGHT, width: int = 760) -> go.Figure:
