@@ -15,8 +15,9 @@ from camwidgets import Decomposition, decompose
 from camwidgets.datasets.toyworld import ToyWorld
 from camwidgets.decomposition.ablation import ablate
 from camwidgets.decomposition.fidelity import channel_means, correlation, fidelity, rank_correlation
+from camwidgets.decomposition.gap import Decomposer
 from camwidgets.decomposition.growth import rebuild_known
-from camwidgets.decomposition.overlap import overlap, pick
+from camwidgets.decomposition.overlap import overlap, pick, region
 from camwidgets.decomposition.segment import Segment, activated
 from camwidgets.evidence import capture
 from camwidgets.figures.tree import describe
@@ -185,6 +186,28 @@ def test_channels_that_see_the_same_place_become_one() -> None:
     kept = [channel for channel, _ in merged]
     assert kept == sorted(kept, key=lambda k: -float(found.alpha[k]))
     assert [k for k, _ in pick(found, 3, merge=False)] == found.top(3)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("number", range(3))
+def test_merged_members_are_all_channels_that_see_the_place(number: int, sign: int) -> None:
+    """Non-maximum suppression channel by channel, as the paper says it, over all active channels."""
+    classifier = camwidgets.load("toy")
+    decomposer = Decomposer(capture(classifier, ToyWorld(seed=3, n=3)[number].image))
+    for stage in ("S5", "S4", "S3"):
+        found = decomposer.of_class(classifier.stages[stage])
+        kept: dict[int, list[int]] = {}
+        masks = {}
+        for channel in found.top(len(found.attention), sign):
+            masks[channel] = region(found.attention[channel] * sign)
+            same = next((k for k in kept if overlap(masks[channel], masks[k]) > 0.9), None)
+            if same is None:
+                kept[channel] = []
+            else:
+                kept[same].append(channel)
+        wanted = [(channel, tuple(members)) for channel, members in kept.items()]
+        for count in (1, 3, len(found.attention)):
+            assert pick(found, count, sign) == wanted[:count]
 
 
 def test_graph_table_and_files(tmp_path: Path) -> None:
