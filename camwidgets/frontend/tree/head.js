@@ -38,13 +38,13 @@ export function head(model, act) {
       foot.draw(state);
     },
     status(status) {
-      const working = status.state === "working";
+      const working = status.state === "working", problem = working ? status.problem : status.state === "error" ? status : null;
       say(busy, working ? status.text : "");
       show(cancel, working);
       node.classList.toggle("cw-working", working);
       node.setAttribute("aria-busy", String(working));
-      show(notice, status.state === "error");
-      if (status.state === "error") notice.replaceChildren(...words(status, () => act.send({ kind: "dismiss" })));
+      show(notice, Boolean(problem));
+      if (problem) notice.replaceChildren(...words(problem, () => act.send({ kind: "dismiss" })));
     },
   };
 }

@@ -19,7 +19,11 @@ function renderHead(model, el) {
   const view = head(model, act);
   el.append(view.node);
   const draw = () => view.draw(model.get("state"));
-  const status = () => view.status(model.get("status"));
+  const status = () => {
+    const said = model.get("status");
+    view.status(said);
+    if (said.state !== "working" || said.problem) draw(); // what was refused or broken off goes back, though no value is new
+  };
   draw();
   status();
   const ends = [

@@ -86,10 +86,12 @@ class TreeActs(TreeTraits):
     def _look(self, **changes: Any) -> None:
         """Change several traits of the view at once: one request."""
         assert self._shown is not None
-        with self._muted():
-            for name, value in changes.items():
-                setattr(self, name, value)
-        self._looked(None)
+        with self._worker.lock:
+            self._say(lambda told: told.forget())
+            with self._muted():
+                for name, value in changes.items():
+                    setattr(self, name, value)
+            self._submit(self._want(self.opened))
 
     def _move_right(self, layout: Layout) -> None:
         below = [i for i in layout.places[self.selected].node.children if i in layout.places]
@@ -115,9 +117,10 @@ class TreeActs(TreeTraits):
 
     def _safely(self, act: Any) -> None:
         try:
+            self._say(lambda told: told.forget())
             act()
         except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
+            self._refuse(error)
 
     # ------------------------------------------------------------------ messages
 
@@ -138,7 +141,7 @@ class TreeActs(TreeTraits):
         elif kind == "index":
             self._hear_index(content)
         elif kind == "dismiss":
-            self._tell_head({"state": "idle"})
+            self._say(lambda told: told.forget())
         elif kind == "cancel":
             self._worker.cancel()
             self._tell_head({"state": "idle"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +16,7 @@ from ..worker import Ticket, Worker, answering
 from .acts import TreeActs
 from .export import FILES, export, file_name
 from .panel import TreePanel
+from .telling import Telling
 from .traits import SETTINGS
 from .work import Shown, TreeMaker, Want
 
@@ -36,6 +37,7 @@ class TreeAsking(TreeActs):
     head: TreePanel
     _maker: TreeMaker
     _worker: Worker[Job]
+    _telling: Telling
     _local: Any
     _ready: bool
 
@@ -63,15 +65,28 @@ class TreeAsking(TreeActs):
     def _resettled(self, change: Any) -> None:
         if not self._asks:
             return
-        if change.name == "picture" and self.target is not None:
-            self.target = None  # asks again, for the top class of the new picture
-            return
-        self._submit(self._want(None))
+        with self._newly(change):
+            if change.name == "picture" and self.target is not None:
+                self.target = None  # asks again, for the top class of the new picture
+                return
+            self._submit(self._want(None))
 
     @t.observe("opened", "selected", "removed", "removal")
-    def _looked(self, _: Any) -> None:
-        if self._asks:
+    def _looked(self, change: Any) -> None:
+        if not self._asks:
+            return
+        with self._newly(change):
             self._submit(self._want(self.opened))
+
+    @contextmanager
+    def _newly(self, change: Any) -> Iterator[None]:
+        """A change is taken up; an answer that came between it and this does not count."""
+        with self._worker.lock:
+            with self._muted():
+                if getattr(self, change.name) != change.new:
+                    setattr(self, change.name, change.new)
+            self._say(lambda told: told.forget())
+            yield
 
     @property
     def _asks(self) -> bool:
@@ -122,16 +137,41 @@ class TreeAsking(TreeActs):
             self._see(shown, ticket)
 
     def _fail(self, error: BaseException) -> None:
-        shown = self._shown
-        if shown is not None:  # what is asked for goes back to what is shown
-            with self._muted():
-                for name in (*SETTINGS, "removal", "opened", "selected", "removed"):
-                    setattr(self, name, getattr(shown.want, name))
-            self._draw_head()
-        self._tell_head(failure(error, "The tree stays as it was." if shown else ""))
+        """The newest request failed: what is asked for goes back to what is shown."""
+        self._revert()
+        said = failure(error, "The tree stays as it was." if self._shown else "")
+        self._tell_head(said)
 
-    def _tell_head(self, status: dict[str, str]) -> None:
-        self.head.status = status
+    def _refuse(self, error: BaseException) -> None:
+        """An act was refused. What runs goes on: it is not about that."""
+        with self._worker.lock:
+            busy = self._worker.busy
+            if not busy:
+                self._revert()
+            self._draw_head()
+            said = failure(error, "The tree stays as it was." if self._shown and not busy else "")
+            self._say(lambda told: setattr(told, "mistake", said))
+
+    def _revert(self) -> None:
+        if self._shown is not None:
+            self._take_over(self._shown.want)
+            self._draw_head()
+
+    def _take_over(self, want: Want) -> None:
+        """Every field of a request becomes what the traits say."""
+        with self._muted():
+            for name in (*SETTINGS, "removal", "selected", "removed"):
+                setattr(self, name, getattr(want, name))
+            self.opened = want.opened or ()
+
+    def _tell_head(self, status: dict[str, Any]) -> None:
+        """What the newest request says."""
+        self._say(lambda told: setattr(told, "view", status))
+
+    def _say(self, change: Callable[[Telling], None]) -> None:
+        with self._worker.lock:
+            change(self._telling)
+            self.head.status = self._telling.status
 
     def _apply(self, shown: Shown) -> None:
         """Show it: set by the explorer."""

@@ -25,7 +25,8 @@ class TreeCanvas:
         self.widget = go.FigureWidget(go.Figure(spec))
         self.widget._config = CONFIG
         self.widget.add_class("cw-tree-plot")
-        self._spec, self._clicked = spec, clicked
+        self._spec, self._clicked, self._there = spec, clicked, False
+        self.widget.observe(self._arrived, "_js2py_layoutDelta")  # the first thing a front end says when it has drawn
         self.widget.data[0].on_click(self._on_click)
 
     def draw(self, spec: dict[str, Any]) -> None:
@@ -41,10 +42,16 @@ class TreeCanvas:
         self._keep()
 
     def _keep(self) -> None:
-        """What a page that is loaded again gets. The front end has it already, so nothing is sent."""
+        """What a page that is loaded again gets. A front end that is there has it already, so nothing is sent; one that
+        is still loading does not hear of updates yet, and begins with what it is sent here."""
         values = self.widget._trait_values
         values["_widget_data"] = deepcopy(self.widget._data)
         values["_widget_layout"] = deepcopy(self.widget._layout_obj._props)
+        if not self._there:
+            self.widget.send_state(["_widget_data", "_widget_layout"])
+
+    def _arrived(self, _: Any) -> None:
+        self._there = True
 
     def _on_click(self, trace: Any, points: Any, state: Any) -> None:
         if points.point_inds:

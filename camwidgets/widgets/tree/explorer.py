@@ -27,6 +27,7 @@ from .code import tree_code
 from .export import export
 from .index import TreeIndexing
 from .panel import TreePanel
+from .telling import Telling
 from .traits import SETTINGS
 from .view import drawn_words, removed_label, side_state, title, without_words
 from .work import Shown, TreeMaker
@@ -71,7 +72,7 @@ class TreeExplorer(TreeIndexing):
         **options: Any,
     ) -> None:
         given(classifier, "TreeExplorer")
-        self._ready, self._local, self._inner = False, threading.local(), inner
+        self._ready, self._local, self._inner, self._telling = False, threading.local(), inner, Telling()
         self.classifier = classifier if isinstance(classifier, Classifier) else load(classifier or EMBEDDED)
         self.pictures = pictures if isinstance(pictures, Pictures) else Pictures()
         first = image if inner else None if image is None else self.pictures.add(image)
@@ -123,8 +124,9 @@ class TreeExplorer(TreeIndexing):
 
     @property
     def error(self) -> str | None:
-        """What went wrong with the newest request, in one sentence, or None."""
-        return self.head.status["text"] if self.head.status.get("state") == "error" else None
+        """What went wrong with the newest request or act, in one sentence, or None."""
+        problem = self._telling.problem
+        return problem["text"] if problem else None
 
     @property
     def tree(self) -> Decomposition:
@@ -174,9 +176,7 @@ class TreeExplorer(TreeIndexing):
 
     def _apply(self, shown: Shown) -> None:
         self._shown, want = shown, shown.want
-        with self._muted():
-            self.picture, self.target = want.picture, want.target
-            self.opened, self.selected, self.removed = want.opened or (), want.selected, want.removed
+        self._take_over(want)
         node = shown.tree.node(want.selected)
         self.side.focus = [node.id, list(node.children)]
         self._redraw()  # before the facts: the hand waits for the tree

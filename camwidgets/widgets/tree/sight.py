@@ -62,7 +62,7 @@ def _patch(patch: Any, index: PatchIndex) -> dict[str, str]:
         picture = data_uri(enlarged(index.crop(patch), PATCH * 3 // 2), 85)
     except (OSError, ValueError):
         picture = ""  # gone or changed since it was indexed
-    name = patch.path.name
+    name = patch.path.name.encode("utf-8", "replace").decode()  # a file name need not be UTF-8; what a page gets must
     where = f"picture {int(name)}" if name.isdigit() and not patch.path.suffix else name
     value = _number(patch.response)
     return {"picture": picture, "words": f"{where}, response {value}", "value": value}
