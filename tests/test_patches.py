@@ -16,6 +16,7 @@ from camwidgets import Classifier, wrap
 from camwidgets.classifiers.identity import view_hash
 from camwidgets.decomposition.patches import DatasetIndex, PatchIndex, index_of
 from camwidgets.evidence import record
+from camwidgets.widgets.tree import sight
 
 
 class Reds(nn.Module):
@@ -234,6 +235,8 @@ def test_names_that_are_not_utf8(classifier: Classifier, folder: Path, tmp_path:
     assert {os.fsencode(patch.path.name) for patch in index.top("S1", 0, count=4)} >= {names[0]}
     assert [os.fsencode(path.name) for path in index.broken()] == [names[1]]
     assert all(reason.encode() for reason in index.broken().values())
+    words = sight._patch(next(p for p in index.top("S1", 0, count=4) if p.path.name.startswith("caf")), index)["words"]
+    assert words.encode().startswith(b"caf?.png, ")
 
 
 def test_whatever_one_picture_does_the_others_are_looked_at(classifier: Classifier) -> None:
