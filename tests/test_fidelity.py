@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import camwidgets
 from camwidgets.decomposition.counts import channel_counts
 from camwidgets.decomposition.fidelity import channel_means, fidelity, true_changes
-from camwidgets.decomposition.gap import Decomposer
+from camwidgets.decomposition.gap import Decision, Decomposer
 from camwidgets.decomposition.removal import removal_curve
 from camwidgets.decomposition.surrogates import surrogate
 from tests.nets import picture, small
@@ -100,3 +100,26 @@ def test_numpy_integers_are_integers(call: Callable[[Any], Any]) -> None:
         call(np.bool_(True))
     with pytest.raises(ValueError, match=r"at least 1|is not valid"):
         call(np.float64(2.0))
+
+
+@pytest.mark.parametrize("side", [64, 96])
+def test_a_picture_of_another_size_than_the_classifier_s(side: int) -> None:
+    torch.manual_seed(2)
+    layers = [nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 8, 3, padding=1), nn.ReLU()]
+    net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 3)).double()
+    classifier = camwidgets.wrap(net, input_size=48)
+    x = picture(side=side, dtype=torch.float64)
+    decomposer = Decomposer(camwidgets.capture(classifier, x, 0))
+    lower, upper = classifier.stages["S1"], classifier.stages["S2"]
+    A = decomposer.evidence.activations[lower]
+    for y, w in ((side // 2 - 1, side // 2 - 2), (side // 4, 3)):
+        decision = Decision(upper, 5, y, w)
+        (found,) = decomposer.of_features([decision], upper, lower)
+        truth = true_changes(decomposer, decision, upper, lower, {})
+        with torch.no_grad():
+            z = net[3](net[2](A))[0, 5, y, w]
+            assert found.value == pytest.approx(float(z), abs=1e-9)
+            for k in range(lower.channels):
+                gone = A.clone()
+                gone[:, k] = 0
+                assert float(truth[k]) == pytest.approx(float(z - net[3](net[2](gone))[0, 5, y, w]), abs=1e-9)

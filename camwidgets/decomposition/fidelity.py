@@ -138,7 +138,7 @@ def _reader(
     if decision is None or upper is None:
         target = decomposer.evidence.targets[0]
         return (lambda out: out[:, int(target)]), A
-    geometry = windows(lower, upper)
+    geometry = windows(decomposer.sized(lower), decomposer.sized(upper))
     (tested,) = decomposer.of_features([decision], upper, lower)
     if geometry.whole or tested.attention.shape[1:] == A.shape[1:]:
         return (lambda out: out[:, decision.channel, decision.y, decision.x]), A
