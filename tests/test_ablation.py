@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -247,9 +248,9 @@ def test_path_conditioned_trees_have_no_parent_decision() -> None:
         (lambda t: ablate(t, ("S2", 6)), r"channels 0 … 5"),
         (lambda t: ablate(t, []), "nothing was named"),
         (lambda t: ablate(t, (1, 2)), r"\(1, 2\) is not a pair \(stage or tap, channel\).* list: \[1, 2\]"),
-        (lambda t: ablate(t, ("S1", 0, 1)), r"is not a pair \(stage or tap, channel\)"),
-        (lambda t: ablate(t, [("S1", 0), ()]), r"\(\) is not a pair"),
-        (lambda t: ablate(t, ("S2", 1.0)), r"channel 1.0 is out of range"),
+        (lambda t: ablate(t, cast(Any, ("S1", 0, 1))), r"is not a pair \(stage or tap, channel\)"),
+        (lambda t: ablate(t, cast(Any, [("S1", 0), ()])), r"\(\) is not a pair"),
+        (lambda t: ablate(t, cast(Any, ("S2", 1.0))), r"channel 1.0 is out of range"),
         (lambda t: ablate(t, 1, "blur"), "unknown removal"),
         (lambda t: ablate(t, 1, "mean"), "needs the channels' means"),
         (lambda t: ablate(t, ("S1", 0), "mean", means={"relu2": torch.zeros(6)}), "do not hold the tap"),
@@ -263,9 +264,9 @@ def test_refusals(call: Callable[[camwidgets.Decomposition], object], says: str)
 def test_numpy_numbers_name_nodes_and_channels() -> None:
     tree = camwidgets.decompose(small(), picture(), merge=False)
     one, two = tree.level("S2")[0].id, tree.level("S2")[1].id
-    assert ablate(tree, np.int64(one)).real == ablate(tree, one).real
+    assert ablate(tree, cast(Any, np.int64(one))).real == ablate(tree, one).real
     assert ablate(tree, np.array([one, two])).channels == ablate(tree, [one, two]).channels
-    found = ablate(tree, ("S2", np.int64(3)))
+    found = ablate(tree, cast(Any, ("S2", np.int64(3))))
     assert found.channels == {"S2": (3,)}
     assert type(found.channels["S2"][0]) is int
 

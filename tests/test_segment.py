@@ -132,7 +132,7 @@ def test_removal_curves_of_scores_at_the_input_s_size() -> None:
     evidence = camwidgets.capture(classifier, photo())
     gone = Decomposer(evidence).of_class(classifier.stages["S2"]).alpha.argsort(descending=True)[:3].tolist()
     logits = without(classifier, evidence.x, {classifier.stages["S2"]: dict.fromkeys(gone, 0.0)})
-    told = float(table.set_index("removed").loc[3, "probability"])
+    (told,) = table[table["removed"] == 3]["probability"].tolist()
     assert told == pytest.approx(float(logits.softmax(1)[0, evidence.targets[0]]), abs=1e-9)
 
 
@@ -163,6 +163,7 @@ def test_where_the_blank_will_do_the_picture_is_run_once_only() -> None:
     classifier = wrap(Counting().double(), input_size=(96, 96))
     assert classifier.stages
     module = classifier.module
+    assert isinstance(module, Counting)
     module.pixels = 0
     tree = camwidgets.decompose(classifier, photo(), target=1, top=4)
     assert len(tree.nodes) > 8

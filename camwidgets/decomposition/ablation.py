@@ -111,7 +111,7 @@ def ablate(
         raise ValueError("removal='mean' needs the channels' means over a data set: means=channel_means(…)")
     if not isinstance(evidence.targets[0], int):
         raise ValueError("removal is measured on a class; this evidence is for a callable target")
-    given: list[Any] = list(which) if _several(which) else [which]
+    given: list[Any] = list(which) if _several(which) else [which]  # type: ignore[arg-type]
     if not given:
         raise ValueError("nothing was named to remove: give nodes, or (stage, channel) pairs")
     nodes = [_node(source, one) for one in given if not isinstance(one, tuple)]

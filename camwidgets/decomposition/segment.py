@@ -225,7 +225,11 @@ def _as_recorded(out: Tensor, tap: Tap, recorded: Tensor) -> Tensor:
 
 
 def activated(values: Tensor, tap: Tap) -> Tensor:
-    """What the upper tap's activation makes of a segment's result, to hold it against the recorded activation."""
+    """What the upper tap's activation makes of a segment's result, to hold it against the recorded activation.
+
+    Of clipped activations other than ReLU6 the bounds are not told by a tap: these are taken for a ReLU, so that what
+    they clip does not agree.
+    """
     if read_site(tap) != tap.before:
         return values
     return values.clamp(0, 6) if tap.activation == "relu6" else values.clamp(min=0)
