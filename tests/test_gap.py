@@ -261,6 +261,30 @@ def test_tensors_of_another_size_than_the_classifiers(size: tuple[int, int], opt
         step((classifier, x), Decision("b", 0, last[0] + 1, 0), "a")
 
 
+class Branches(nn.Module):
+    """Two branches side by side, and what is made of both."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.left = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU())
+        self.right = nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU())
+        self.head = nn.Linear(9, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(torch.cat([self.left(x), self.right(x)], 1).mean((2, 3)))
+
+
+@pytest.mark.parametrize("learning", [False, True])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_taps_side_by_side_are_refused_in_a_sentence(conditional: bool, learning: bool) -> None:
+    classifier = wrap(Branches().double().requires_grad_(learning), input_size=32)
+    x = torch.rand(1, 3, 32, 32, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"nothing of '[a-z:]+' reaches '[a-z:]+': they lie side by side"):
+        decompose(classifier, x, target=0, taps=["left", "right"], conditional=conditional)
+    assert decompose(classifier, x, target=0, taps=["left"], conditional=conditional).children(0)
+
+
 def test_an_evidence_answers_for_its_own_class_only() -> None:
     classifier, x = net_by_hand()
     evidence = capture(classifier, x, target="a")

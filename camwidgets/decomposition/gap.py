@@ -121,8 +121,7 @@ class Decomposer:
             out = segment.run_through(values)
         for seed in seeds:
             with torch.inference_mode(False):
-                (g,) = torch.autograd.grad(out, values, seed[None].clone(), retain_graph=True)
-            yield g[0]
+                yield _reached(gradient(out, values, seed[None].clone()), upper, lower)[0]
 
     def _check(self, decision: Decision, tap: Tap) -> None:
         K, (h, w) = tap.channels, tap.size
@@ -146,7 +145,7 @@ class Decomposer:
             values = A.detach().clone().requires_grad_()
             out = segment.run(values)[0]
             picked = torch.stack([out[d.channel, d.y, d.x] for d in decisions])
-            gradients = batched_gradients(picked, values)
+            gradients = [_reached(gradient(one, values), upper, lower) for one in picked.unbind()]
         for decision, z, g in zip(decisions, picked.tolist(), gradients, strict=True):
             found.append(Contributions(lower, decision, z, g[0], g[0] * A[0], (0, 0), self.before(lower)))
         return found
@@ -182,7 +181,7 @@ class Decomposer:
             z = self._pick(out, decisions, geometry)
             if z is None or not self._agree(z.detach(), decisions, upper):
                 return None
-            (g,) = torch.autograd.grad(z.sum(), values)
+            g = _reached(gradient(z.sum(), values), upper, lower)
         attention, worth = g * values.detach(), z.tolist()
         before = self.before(lower)
         return [
@@ -215,13 +214,20 @@ class Decomposer:
         return bool(((activated(z, upper) - recorded).abs() <= allowed).all())
 
 
-def batched_gradients(outputs: Tensor, values: Tensor) -> list[Tensor]:
-    """∂outputs[i]/∂values for each i of a vector of outputs that share one graph."""
-    last = len(outputs) - 1
-    return [
-        torch.autograd.grad(one, values, retain_graph=i < last, allow_unused=False)[0]
-        for i, one in enumerate(outputs.unbind())
-    ]
+def gradient(out: Tensor, values: Tensor, seed: Tensor | None = None) -> Tensor | None:
+    """∂out/∂values, times a seed of out's shape; the graph stays. None where out does not rest on the values."""
+    if not out.requires_grad:
+        return None
+    return torch.autograd.grad(out, values, seed, retain_graph=True, allow_unused=True)[0]
+
+
+def _reached(found: Tensor | None, upper: Tap, lower: Tap) -> Tensor:
+    if found is None:
+        raise ValueError(
+            f"nothing of {str(lower)!r} reaches {str(upper)!r}: they lie side by side, not one above the other; a "
+            f"decision is decomposed along taps that follow one another, as the stages do"
+        )
+    return found
 
 
 def step(
@@ -236,7 +242,7 @@ def step(
         tap: stage or tap name where the evidence is sought; below the decision's.
     Raises:
         ValueError: a class other than the evidence's own, an unknown tap, a feature that is out of range, a tap that
-            does not lie below it.
+            does not lie below it or on no path to it.
 
     Example:
         >>> import camwidgets
@@ -281,4 +287,4 @@ def _check_own(evidence: Evidence, decision: Any) -> None:
     )
 
 
-__all__ = ["Contributions", "Decision", "Decomposer", "batched_gradients", "step"]
+__all__ = ["Contributions", "Decision", "Decomposer", "gradient", "step"]

@@ -234,7 +234,8 @@ def decompose(
         shared: equal features reached from several parents become one node (a graph in place of a tree); only where
             nodes are decomposed by themselves.
     Raises:
-        ValueError: unknown tap, N < 1, more channels asked for than there are, no spatial stages, shared paths.
+        ValueError: unknown tap, N < 1, more channels asked for than there are, no spatial stages, taps side
+            by side (two branches of a block), shared paths.
 
     Example:
         >>> import camwidgets
