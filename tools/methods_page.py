@@ -29,7 +29,7 @@ _HEAD = """# Methods
 What `camwidgets.methods()` knows. Every map is made by `explain(classifier, picture, "name", …)`, on the command
 line by `camwidgets explain picture.jpg --method name --set parameter=value`; around each, `enhance=True` puts the
 sliding-window enhancement. Letters: A activation at a tap, g its gradient, x the input, y the score, p_c the
-probability of the class.
+probability of the class. Keys such as [002] are in [sources.md](sources.md).
 
 A network that a method cannot serve is told so before anything long runs. Tried with random weights:
 

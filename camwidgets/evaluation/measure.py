@@ -140,11 +140,14 @@ class Measure:
         return "\n".join(lines + [f"  {parameter}" for parameter in self.parameters])
 
 
+KEYS = "Sources such as [002] are spelt out in docs/sources.md."
+
+
 class Measures(dict[str, Measure]):
     """Tests by name; prints as text."""
 
     def __repr__(self) -> str:
-        return "\n".join(measure.about() for measure in self.values())
+        return "\n".join([*(measure.about() for measure in self.values()), "", KEYS])
 
 
 def measures() -> Measures:

@@ -24,7 +24,7 @@ FAMILIES = (
 )
 
 WIDTH = 150  # of the printed table, in characters
-ABOUT = 'methods()["NAME"].about() has the whole formula, its source and the parameters.'
+ABOUT = 'methods()["NAME"].about() has the whole formula, its source ([002]: docs/sources.md) and the parameters.'
 
 _SPELLINGS = {"gradcampp": "gradcam++", "gradcamplusplus": "gradcam++"}
 
