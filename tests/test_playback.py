@@ -338,7 +338,7 @@ def test_maps_that_were_not_there_yet_are_read_later(
         assert len(playback._runs[0]["damaged"]) == half
         (tmp_path / "late").rename(late)
         write_epoch(there, 1)
-        until(lambda: playback.wait()._epochs == [0, 1] and playback._reels)
+        until(lambda: playback.wait()._epochs == [0, 1] and playback._reels and playback._reels[0]["layers"])
         assert playback._reels[0]["layers"][0]["epochs"] == [0, 1]
         assert not playback._runs[0]["damaged"]
     finally:

@@ -51,12 +51,12 @@ function cell(name, act) {
     },
     words({ ground, film, shot, place, label, epoch }, gone) {
       if (name === "picture") return ground.id;
-      const when = shot.epoch === epoch ? "" : ` · epoch ${shot.epoch}, its last`;
-      if (name === "dropped") return (gone > 0 ? `${percent(gone, gone < 0.1 ? 1 : 0)} blanked` : "nothing blanked") + when;
-      if (film.most(shot.at, place) <= 0) return (name === "cumulative" ? "nothing gathered yet" : `empty: nothing speaks for ${label}`) + when;
+      const when = shot.epoch === epoch ? "" : `epoch ${shot.epoch}: `; // its last: first, so that it is not what is cut off
+      if (name === "dropped") return when + (gone > 0 ? `${percent(gone, gone < 0.1 ? 1 : 0)} blanked` : "nothing blanked");
+      if (film.most(shot.at, place) <= 0) return when + (name === "cumulative" ? "nothing gathered yet" : `empty: nothing speaks for ${label}`);
       const inside = film.inside[shot.at][place];
       const where = inside === null ? `at most ${film.most(shot.at, place).toFixed(2)}` : `${percent(inside)} of it on ${label}`;
-      return where + when;
+      return when + where;
     },
   };
 }

@@ -145,6 +145,7 @@ class Player extends Shell {
     show(this.looking, open && this.get("follow"));
     say(this.emptyWords, emptyWords(run, note));
     say(this.warning, warningWords(this.runs, note));
+    this.warning.classList.toggle("cw-pb-calm", this.warning.textContent === note); // nothing is wrong: something is awaited, or left out
     show(this.warning, Boolean(this.warning.textContent));
   }
 
