@@ -6,6 +6,7 @@ import csv
 import hashlib
 import pickle
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -566,14 +567,119 @@ def test_labels_are_matched_to_the_models() -> None:
         match_labels(items("giant pandas", 4, -1, "crane", "a", "b", "c", 1), model)
 
 
-def test_a_model_without_names_takes_the_sorted_names() -> None:
+def test_a_model_without_names_takes_the_data_sets_numbers() -> None:
     model = camwidgets.wrap(Small(3), input_size=16)
-    files = [PictureFile(Path("x"))] * 3
-    items = Items("mine", [Item(one, one, (), None, file) for one, file in zip("cab", files, strict=True)])
-    assert match_labels(items, model) == {"a": 0, "b": 1, "c": 2}
-    assert match_labels(items[:1], model) == {"c": 2}
-    with pytest.raises(ValueError, match="does not have 2 of the labels"):
-        match_labels(Items("two", [items[0], items[1]]), model)
+    entries = [Item(one, one, (), None, PictureFile(Path("x"))) for one in "cab"]
+    items = Items("mine", entries, classes=["c", "b", "a"])
+    assert match_labels(items, model) == {"c": 0, "b": 1, "a": 2}
+    assert match_labels(items[:1], model) == {"c": 0}
+    with pytest.raises(ValueError, match=r"classes of Small have no names, and two numbers 2 classes: give .*labels="):
+        match_labels(Items("two", entries[:2], classes=["c", "a"]), model)
+    with pytest.raises(ValueError, match="have no names, and mine does not number its classes"):
+        match_labels(Items("mine", entries), model)
+
+
+class Shop(Sequence[tuple[Any, int]]):
+    """As FashionMNIST: its classes are numbered in an order of its own."""
+
+    classes = ("T-shirt", "Trouser", "Coat")
+    targets = (0, 1, 2)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: Any) -> Any:
+        if index >= 3:
+            raise IndexError
+        return Image.new("RGB", (16, 16)), index
+
+
+def test_numbers_of_a_data_set_are_kept() -> None:
+    model = camwidgets.wrap(Small(3), input_size=16)
+    items = open_dataset(Shop())
+    assert items.labels == ["Coat", "T-shirt", "Trouser"]
+    assert match_labels(items, model) == {"T-shirt": 0, "Trouser": 1, "Coat": 2}
+    assert [one.label for one in items.relabelled(match_labels(items, model))] == [0, 1, 2]
+
+
+def test_class_names_that_are_no_names() -> None:
+    """torchvision's ImageNet: two cranes, and `maillot` first of the synonyms of two classes."""
+
+    class Ambiguous(Shop):
+        classes: Any = (("crane",), ("crane",), ("maillot", "tank suit"))
+
+    assert [one.label for one in open_dataset(Ambiguous())] == [0, 1, 2]
+
+
+def test_the_spelling_decides_before_the_case_is_forgotten() -> None:
+    model = camwidgets.wrap(Small(3), input_size=16, labels=["Cardigan", "cardigan", "Tabby_Cat"])
+    entries = [Item(one, one, (), None, PictureFile(Path("x"))) for one in ("cardigan", "Cardigan", "tabby cat")]
+    assert match_labels(Items("mine", entries), model) == {"cardigan": 1, "Cardigan": 0, "tabby cat": 2}
+
+
+@pytest.mark.parametrize("kind", ["P", "adaptive", "GIF", "alpha", "grey", "palette of greys"])
+def test_a_mask_is_what_is_not_black(tmp_path: Path, kind: str) -> None:
+    """A white box of 200 pixels on black, whatever number the palette has for black."""
+    truth = np.zeros((40, 60), bool)
+    truth[5:15, 10:30] = True
+    white = Image.fromarray(np.uint8(truth) * 255)
+    path = tmp_path / ("mask.gif" if kind == "GIF" else "mask.png")
+    if kind == "P":
+        white.convert("RGB").quantize(2).save(path)
+    elif kind == "adaptive":
+        white.convert("RGB").convert("P", palette=Image.Palette.ADAPTIVE, colors=2).save(path)
+    elif kind == "GIF":
+        white.convert("RGB").save(path)
+    elif kind == "alpha":
+        picture = Image.new("RGBA", white.size, "white")
+        picture.putalpha(white)
+        picture.save(path)
+    elif kind == "grey":
+        white.save(path)
+    else:
+        indices = Image.fromarray(np.uint8(truth), "P")
+        indices.putpalette([0, 0, 0] * 256)
+        indices.save(path)
+    np.testing.assert_array_equal(MaskFile(path).read(), truth)
+
+
+def test_values_of_a_mask_are_palette_indices(tmp_path: Path) -> None:
+    indices = Image.fromarray(np.uint8([[0, 1], [2, 255]]), "P")
+    indices.putpalette([9, 9, 9, 0, 0, 0, 255, 0, 0])
+    indices.save(tmp_path / "m.png")
+    np.testing.assert_array_equal(MaskFile(tmp_path / "m.png", (1,)).read(), [[False, True], [False, False]])
+
+
+@pytest.mark.parametrize("names", ["x,y,w,h", "x,y,width,height", "left,top,width,height"])
+def test_boxes_by_corner_and_extent(tmp_path: Path, names: str) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    (tmp_path / "index.csv").write_text(f"file,label,{names}\na.png,cat,1,2,30,20\n")
+    [item] = open_dataset(tmp_path)
+    assert (item.boxes, item.size, item.open().size) == (((1, 2, 31, 22),), None, (60, 40))
+
+
+def test_size_columns_beside_corners(tmp_path: Path) -> None:
+    Image.new("RGB", (60, 40)).save(tmp_path / "a.png")
+    (tmp_path / "index.csv").write_text("file,label,xmin,ymin,xmax,ymax,width,height\na.png,cat,1,2,30,20,60,40\n")
+    [item] = open_dataset(tmp_path)
+    assert (item.boxes, item.size) == (((1, 2, 30, 20),), (40, 60))
+
+
+def test_links_between_class_folders_double_nothing(tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.new("RGB", (16, 16)).save(tmp_path / name / f"{i}.png")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    (tmp_path / "a-cat-first").symlink_to(tmp_path / "cat")
+    (tmp_path / "dog" / "tocat").symlink_to(tmp_path / "cat")
+    elsewhere = tmp_path.parent / f"{tmp_path.name}-birds"
+    elsewhere.mkdir()
+    Image.new("RGB", (16, 16)).save(elsewhere / "b.png")
+    (tmp_path / "bird").symlink_to(elsewhere)
+    items = open_dataset(tmp_path)
+    assert [one.id for one in items] == ["bird/b.png", "cat/0.png", "cat/1.png", "dog/0.png", "dog/1.png"]
+    assert items.classes == ("bird", "cat", "dog")
 
 
 # --------------------------------------------------------------------------------------------------- the measuring sets

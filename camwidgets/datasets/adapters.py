@@ -72,9 +72,9 @@ def from_world(world: ToyWorld | TextureWorld) -> Items:
     """
     if isinstance(world, ToyWorld):
         name, labels = f"toyworld seed {world.seed}", world.classes or CLASSES
-        return Items(name, _Scenes(world), labels=labels, has_boxes=True, has_masks=True)
+        return Items(name, _Scenes(world), labels=labels, classes=labels, has_boxes=True, has_masks=True)
     surfaces = [_surface_item(world, i) for i in range(len(world))]
-    return Items(f"textures seed {world.seed}", surfaces, labels=LABELS)
+    return Items(f"textures seed {world.seed}", surfaces, labels=LABELS, classes=LABELS)
 
 
 class _Scenes(Sequence[Item]):
@@ -178,10 +178,10 @@ def as_picture(value: Any) -> Any:
 def from_torchvision(dataset: Any, name: str = "") -> Items:
     """A map-style data set that returns (picture, label): `torchvision.datasets`, `torch.utils.data.Dataset`.
 
-    The label is the class's name where the data set has `.classes`, else its index. Labels are read from `.targets` (or
-    `.labels`) where there are any; otherwise each picture is opened once. Where the data set lists its files
-    (`.samples`, as `ImageFolder`) they are read directly, without its transform, and ids are relative paths; else ids
-    are indices. A `Subset` keeps the ids of the whole.
+    The label is the class's name where the data set has `.classes` and no two have one name, else its index. Labels are
+    read from `.targets` (or `.labels`) where there are any; otherwise each picture is opened once. Where the data set
+    lists its files (`.samples`, as `ImageFolder`) they are read directly, without its transform, and ids are relative
+    paths; else ids are indices. A `Subset` keeps the ids of the whole.
 
     Raises:
         TypeError: not a map-style data set of pairs. ValueError: it is empty.
@@ -198,9 +198,10 @@ def from_torchvision(dataset: Any, name: str = "") -> Items:
     name = name or type(dataset).__name__
     classes = getattr(dataset, "classes", None)
     named = [_class_name(one) for one in classes] if classes is not None else None
+    named = None if named is not None and len(set(named)) < len(named) else named  # ImageNet's cranes: numbers are sure
     targets, files = _targets(dataset), _files(dataset)
     entries = [_member(dataset, i, targets, files, named) for i in range(len(dataset))]
-    return Items(name, entries, found=f"labels are class {'names' if named else 'indices'}")
+    return Items(name, entries, classes=named, found=f"labels are class {'names' if named else 'indices'}")
 
 
 def _member(

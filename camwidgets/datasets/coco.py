@@ -43,7 +43,7 @@ def read_coco(file: str | os.PathLike[str], images: str | os.PathLike[str] | Non
     said = f"COCO, {len(pictures)} pictures annotated in {path.name}"
     said += f"; {len(groups) - len(kept)} with crowds only left out" if len(kept) < len(groups) else ""
     said += f"; {lost} annotations of unknown pictures or classes left out" if lost else ""
-    return Items(name or path.stem, entries, found=said)
+    return Items(name or path.stem, entries, classes=[classes[key] for key in sorted(classes)], found=said)
 
 
 def _loaded(path: Path) -> dict[str, list[Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .items import Item, Items, Label
-from .paths import existing_folder, folders_in, is_picture, pictures_below, relative
+from .paths import existing_folder, folders_in, is_picture, pictures_below, pictures_of, relative
 from .sources import PictureFile
 from .voc import Annotated, read_annotation
 
@@ -34,13 +34,15 @@ def read_folders(folder: str | os.PathLike[str], name: str = "") -> Items:
     root = existing_folder(folder)
     loose = sorted(path for path in root.iterdir() if is_picture(path.name) and path.is_file())
     classes = folders_in(root)
-    entries = [_entry(path, root, one.name) for one in classes for path in pictures_below(one)]
+    entries = [_entry(path, root, one.name) for one, paths in pictures_of(classes, root) for path in paths]
     if not entries and not loose:
         raise ValueError(f"{str(root)!r} holds no pictures: neither class folders with pictures nor pictures")
     kind = "class folders" if entries else "a folder of pictures"
     if entries and loose:
         kind += f"; {len(loose)} pictures lie in none and have no label"
-    return Items(name or root.resolve().name, entries + [_entry(path, root, None) for path in loose], found=kind)
+    entries += [_entry(path, root, None) for path in loose]
+    names = sorted({str(one.label) for one in entries if one.label is not None})
+    return Items(name or root.resolve().name, entries, classes=names, found=kind)
 
 
 def _entry(path: Path, root: Path, label: Label) -> Item:

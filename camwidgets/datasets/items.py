@@ -140,6 +140,7 @@ class Items(Sequence[Item]):
             ("source", and "options" if there were any, as `open_dataset` takes them); {} if it was made in memory.
         has_boxes, has_masks: whether any item has them.
         labels: the class names, sorted; None if labels are class indices, or there are none.
+        classes: the class names in the order of their numbers, where the source numbers them; None where it does not.
 
     Raises:
         ValueError: there is no item, or two have one id.
@@ -160,6 +161,7 @@ class Items(Sequence[Item]):
         entries: Sequence[Item],
         *,
         labels: Sequence[str] | None = None,
+        classes: Sequence[str] | None = None,
         has_boxes: bool | None = None,
         has_masks: bool | None = None,
         found: str = "",
@@ -178,6 +180,7 @@ class Items(Sequence[Item]):
         if labels is None and isinstance(entries, list):
             labels = sorted({one.label for one in entries if isinstance(one.label, str)})
         self.labels: list[str] | None = sorted(labels) if labels else None
+        self.classes = tuple(classes) if classes else None
         self._to: dict[Label, Label] = {}
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ..classifiers.classifier import Classifier
 from ..errors import nearest
@@ -14,11 +14,12 @@ SHOWN = 5
 def match_labels(items: Items, classifier: Classifier) -> dict[Label, int]:
     """Each label of the data set → the model's class index. Items without a label are left out.
 
-    A name is compared without regard to case, `_` and `-`. Where a model's classes have no names ("class 0" …) and the
-    data set has as many, its sorted names are the classes: that is how `torchvision.datasets.ImageFolder` numbers them.
+    A name is that of the class spelt so, or else spelt so without regard to case, `_` and `-`. Where a model's classes
+    have no names ("class 0" …) and the data set numbers as many (`Items.classes`), its numbers are the classes.
 
     Raises:
         ValueError: labels that the model does not have; the sentence names up to five, with the nearest class of each.
+            Names, where neither the model has any nor the data set numbers them.
 
     Example:
         >>> import camwidgets
@@ -29,10 +30,10 @@ def match_labels(items: Items, classifier: Classifier) -> dict[Label, int]:
     wanted = {items.label_of(i): None for i in range(len(items))}
     wanted.pop(None, None)
     known = classifier.labels
-    if _nameless(known) and items.labels and len(items.labels) == len(known):
-        return {label: items.labels.index(str(label)) for label in wanted}
-    places = _places(known)
-    found = {label: _index(label, places, len(known)) for label in wanted}
+    if _nameless(known) and any(isinstance(label, str) for label in wanted):
+        return _numbered(items, classifier, wanted)
+    exact, places = _places(known, str), _places(known, _plain)
+    found = {label: exact.get(str(label), _index(label, places, len(known))) for label in wanted}
     missing = [label for label, place in found.items() if place is None]
     if missing:
         raise ValueError(_sentence(items, classifier, missing))
@@ -47,11 +48,23 @@ def _nameless(known: Sequence[str]) -> bool:
     return all(name == f"class {i}" for i, name in enumerate(known))
 
 
-def _places(known: Sequence[str]) -> dict[str, int]:
+def _numbered(items: Items, classifier: Classifier, wanted: Iterable[Label]) -> dict[Label, int]:
+    """The data set's own numbers, for a model whose classes have no names."""
+    numbers = {name: i for i, name in enumerate(items.classes or ())}
+    if len(numbers) != len(classifier.labels):
+        said = f"numbers {len(numbers)} classes" if numbers else "does not number its classes"
+        raise ValueError(
+            f"the {len(classifier.labels)} classes of {classifier.name} have no names, and {items.name} {said}: give "
+            "the network its labels, in the order of its logits: wrap(module, …, labels=[…])"
+        )
+    return {label: label if isinstance(label, int) else numbers[str(label)] for label in wanted if label is not None}
+
+
+def _places(known: Sequence[str], spelt: Callable[[str], str]) -> dict[str, int]:
     """Name → index; of two classes with one name neither is meant by it (ImageNet has two cranes)."""
     found: dict[str, int] = {}
     twice: set[str] = set()
-    for i, name in enumerate(map(_plain, known)):
+    for i, name in enumerate(map(spelt, known)):
         if name in found:
             twice.add(name)
         found[name] = i

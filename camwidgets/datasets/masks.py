@@ -19,10 +19,14 @@ FORMATS = ("PNG", "BMP", "GIF", "TIFF", "PPM", "WEBP", "JPEG")
 VOID = 255  # Pascal VOC's index for "neither this nor that", drawn around objects
 
 
-def open_mask(path: Path) -> np.ndarray:
+def open_mask(path: Path, seen: bool = False) -> np.ndarray:
     """The values of a mask's pixels as they are stored: H×W, palette indices, grey levels, or 0/1.
 
     Of a coloured mask the largest of the three channels is taken, so that 0 is black.
+
+    Args:
+        seen: values as they are seen, of 0 … 255: a palette's colours in place of its indices, and where all has one
+            colour, how far it is opaque.
 
     Raises:
         ValueError: not a mask that can be read, or more than 64 million pixels (refused before it is decoded).
@@ -36,8 +40,8 @@ def open_mask(path: Path) -> np.ndarray:
             with Image.open(path, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise ValueError(f"it has {image.width}×{image.height} pixels, which is too many")
-                values = np.asarray(image)
                 alpha = image.mode in ("LA", "RGBA")
+                values = _seen(image) if seen else np.asarray(image)
     except Exception as error:  # decoders raise a dozen kinds
         raise ValueError(f"the mask {path.name!r} cannot be read: {error}") from error
     if values.ndim == 3:
@@ -45,22 +49,36 @@ def open_mask(path: Path) -> np.ndarray:
     return values
 
 
+def _seen(image: Image.Image) -> np.ndarray:
+    """H×W."""
+    if image.mode not in ("P", "PA", "LA", "RGBA"):
+        values = np.asarray(image)
+        return values.max(-1) if values.ndim == 3 else values
+    stored, shown = np.asarray(image), np.asarray(image.convert("RGBA"))
+    colour, opaque = shown[..., :3].max(-1), shown[..., 3]
+    if colour.min() < colour.max():
+        return np.where(opaque == 0, 0, colour).astype(np.uint8)
+    if opaque.min() < opaque.max():
+        return opaque
+    return stored if image.mode == "P" else colour  # a palette of one colour: its indices are all there is
+
+
 @dataclass(frozen=True)
 class MaskFile(MaskSource):
     """A mask in a picture file.
 
     Attributes:
-        values: the pixel values that belong to the label; None = everything that is not 0 (in a JPEG, which blurs, at
-            least half of 255).
+        values: the pixel values that belong to the label, as they are stored (palette indices); None = everything that
+            is not black (in a JPEG, which blurs, at least half of 255).
     """
 
     path: Path
     values: tuple[int, ...] | None = None
 
     def read(self) -> np.ndarray:
-        found = open_mask(self.path)
         if self.values is not None:
-            return np.isin(found, self.values)
+            return np.isin(open_mask(self.path), self.values)
+        found = open_mask(self.path, seen=True)
         return np.asarray(found >= 128 if self.path.suffix.lower() in (".jpg", ".jpeg") else found != 0)
 
 

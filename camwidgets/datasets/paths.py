@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 SUFFIXES = (
@@ -52,9 +52,25 @@ def inside(root: Path, name: str, where: str) -> Path:
     return root / given
 
 
-def pictures_below(folder: Path) -> Iterator[Path]:
-    """Every picture file in a folder and the folders in it, sorted; circles of links are cut."""
-    been: set[str] = set()
+def pictures_of(classes: Sequence[Path], root: Path) -> list[tuple[Path, list[Path]]]:
+    """The pictures below each class folder. A link shows no picture again that lies in the folder of another class."""
+    homes = {one: os.path.realpath(one) for one in classes}
+    been = {os.path.realpath(root), *(homes[one] for one in classes if not one.is_symlink())}
+    found = {}
+    for one in sorted(classes, key=lambda one: (one.is_symlink(), one)):
+        if not one.is_symlink():
+            been.discard(homes[one])
+        found[one] = list(pictures_below(one, been))
+    return [(one, found[one]) for one in classes]
+
+
+def pictures_below(folder: Path, been: set[str] | None = None) -> Iterator[Path]:
+    """Every picture file in a folder and the folders in it, sorted; circles of links are cut.
+
+    Args:
+        been: the real paths of folders that were seen already, which are left out; it takes up those seen now.
+    """
+    been = set() if been is None else been
     for place, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
         if real in been:

@@ -25,18 +25,22 @@ BOXES = ("allboxes", "boxes", "bboxes", "bbox", "box")
 CORNERS = (("x0", "y0", "x1", "y1"), ("xmin", "ymin", "xmax", "ymax"), ("x1", "y1", "x2", "y2"),
            ("left", "top", "right", "bottom"))  # fmt: skip
 MASKS = ("mask", "maskfile", "maskpath", "segmentation")
-SIZES = (("height", "width"), ("imageheight", "imagewidth"), ("h", "w"))
+EXTENTS = (("x", "y", "w", "h"), ("x", "y", "width", "height"), ("left", "top", "width", "height"),
+           ("xmin", "ymin", "width", "height"), ("bboxx", "bboxy", "bboxwidth", "bboxheight"))  # fmt: skip
+SIZES = (("imageheight", "imagewidth"), ("height", "width"), ("h", "w"))
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column says what; "" or () = none does. `boxes`: one column of lists, or four of x0, y0, x1, y1."""
+    """Which column says what; "" or () = none does. `boxes`: one column of lists, or four of x0, y0, x1, y1 (`extent`:
+    of x, y, width, height)."""
 
     file: str
     label: str = ""
     boxes: tuple[str, ...] = ()
     mask: str = ""
     size: tuple[str, ...] = ()
+    extent: bool = False
 
     @property
     def used(self) -> set[str]:
@@ -88,8 +92,8 @@ def read_table(
 
     Rows of one picture and class become one item; a picture with several classes becomes one item each
     (`a.jpg#cat`). Columns are recognised by usual names (file, label, x0 …) or named here. Labels that are all whole
-    numbers are class indices. Boxes are x0, y0, x1, y1 in pixels, in four columns, or in one: `x0 y0 x1 y1` joined by
-    `;`. Further columns are in `Item.extra`.
+    numbers are class indices. Boxes are x0, y0, x1, y1 in pixels, in four columns (or x, y, width, height where columns
+    of these names stand together), or in one: `x0 y0 x1 y1` joined by `;`. Further columns are in `Item.extra`.
 
     Args:
         source: the CSV, or a folder with an index.csv. file, label: names of columns. boxes: name of the column of
@@ -161,16 +165,21 @@ def _columns(
     if not picture:
         raise ValueError(f"{table!r} has no column of pictures that is recognised; it has {', '.join(header)}: name it "
                          f"with file='…'")  # fmt: skip
+    extent = False
     if boxes is None:
         corners = next((four for four in CORNERS if all(one in plain for one in four)), ())
         lists = find(None, BOXES)
-        found = (lists,) if lists else tuple(plain[one] for one in corners)
+        sides = next((four for four in EXTENTS if all(one in plain for one in four)), ())
+        extent = bool(sides) and not lists and not corners
+        found = (lists,) if lists else tuple(plain[one] for one in corners or sides)
     else:
         found = tuple(find(one, ()) for one in ([boxes] if isinstance(boxes, str) else boxes))
         if len(found) not in (1, 4):
             raise ValueError(f"boxes are in one column or in four (x0, y0, x1, y1); got {len(found)} columns")
-    size = next((two for two in SIZES if all(one in plain for one in two)), ())
-    return Columns(picture, find(label, CLASSES), found, find(mask, MASKS), tuple(plain[one] for one in size))
+    free = {name: column for name, column in plain.items() if column not in found}
+    size = next((two for two in SIZES if all(one in free for one in two)), ())
+    named = find(label, CLASSES), found, find(mask, MASKS)
+    return Columns(picture, *named, tuple(free[one] for one in size), extent)
 
 
 def _is_whole(text: str) -> bool:
@@ -225,7 +234,8 @@ def _boxes(row: Mapping[str, str], columns: Columns, size: Size | None) -> tuple
         raise ValueError(f"boxes are four numbers each, x0 y0 x1 y1; got {len(values)} numbers")
     found = []
     for i in range(0, len(values), 4):
-        box = values[i], values[i + 1], values[i + 2], values[i + 3]
+        x, y, right, below = values[i : i + 4]
+        box = (x, y, x + right, y + below) if columns.extent else (x, y, right, below)
         wrong = box_problem(box, size)
         if not wrong and max(box) <= 1:
             wrong = f"box {' '.join(texts[i : i + 4])} lies within one pixel; boxes are in pixels, not in shares"

@@ -51,7 +51,8 @@ def read_voc(
     if not files:
         raise ValueError(f"{str(root)!r} has no annotations: Annotations/*.xml are needed")
     entries = [item for file in files for item in _items(root, file, difficult)]
-    return Items(name or root.resolve().name, entries, found=f"Pascal VOC, {len(files)} annotations")
+    labels = sorted({str(one.label) for one in entries if one.label is not None})  # as VOC's own list is ordered
+    return Items(name or root.resolve().name, entries, classes=labels, found=f"Pascal VOC, {len(files)} annotations")
 
 
 def _listed(root: Path, split: str) -> list[Path]:
