@@ -42,10 +42,10 @@ def test_what_cannot_be_expanded_stays_as_it_was(what: str, shared: bool, monkey
     tree = decompose(classifier, x, target=1, top=4, shared=shared)
     node = next(n for n in tree.level("S3") if n.children and torch.as_tensor(n.attention).eq(0).any())
     before = content(tree)
-    options: dict[str, Any] = {
+    given: dict[str, dict[str, Any]] = {
         "position": {"position": (99, 0)}, "top": {"top": 10000}, "tap": {"tap": "S4"}, "sign": {"sign": "maybe"},
         "silent": {"position": silent_place(tree, node)}, "interrupt": {},
-    }[what]  # fmt: skip
+    }  # fmt: skip
     if what == "interrupt":
 
         def stopped(*args: Any, **kwargs: Any) -> None:
@@ -53,7 +53,7 @@ def test_what_cannot_be_expanded_stays_as_it_was(what: str, shared: bool, monkey
 
         monkeypatch.setattr(Decomposer, "of_features", stopped)
     with pytest.raises(KeyboardInterrupt if what == "interrupt" else ValueError):
-        tree.expand(node, **options)
+        tree.expand(node, **given[what])
     assert content(tree) == before
 
 
