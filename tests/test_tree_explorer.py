@@ -305,7 +305,7 @@ def test_a_broken_picture_is_said(explorer: TreeExplorer, tmp_path: Path) -> Non
 def test_unknown_options_and_bare_modules() -> None:
     with pytest.raises(ValueError, match="unknown option of TreeExplorer 'deep'"):
         TreeExplorer(small(), photo(1), deep=3)
-    with pytest.raises(TypeError, match="wrap the module first"):
+    with pytest.raises(TypeError, match="wrap it first"):
         TreeExplorer(small().module, photo(1))  # type: ignore[arg-type]
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 
 import camwidgets
 from camwidgets import TreeExplorer
+from camwidgets.decomposition.ablation import ablate
 from tests.explorer_nets import LABELS, Gate, photo, small
 
 SETTINGS = ("picture", "target", "top", "depth", "conditional", "sign", "merge", "removal")
@@ -98,4 +103,88 @@ def test_every_setting_of_an_answer_is_taken_over(held: TreeExplorer) -> None:
     held.select(0)  # nothing was asked for but this; the answer says all
     held._submit(held._now().want)
     held.wait()
+    assert_agrees(held)
+
+
+# ---------------------------------------------------------------------------------------------- what changes under it
+
+
+def trained(module: nn.Module) -> None:
+    """A step that writes to the weights in place."""
+    with torch.no_grad():
+        for weight in module.parameters():
+            weight.mul_(1.2)
+
+
+def test_weights_that_change_between_two_requests_are_noticed() -> None:
+    classifier = small()
+    explorer = TreeExplorer(classifier, photo(1)).wait()
+    before = explorer.tree
+    trained(classifier.module)
+    explorer.remove(1)
+    after = explorer.wait().tree  # taken apart anew: what was clicked is no node of this one
+    assert explorer.error is None
+    assert after is not before
+    assert after.made_by["weights_sha256"] == classifier.weights_hash()
+    assert explorer.removed == ()
+    assert "weights have changed" in explorer.head.state["drawn"]
+    explorer.remove(1)
+    assert explorer.ablation is not None
+    assert explorer.ablation.real == pytest.approx(ablate(camwidgets.decompose(classifier, photo(1), depth=2), 1).real)
+    assert "weights" not in explorer.head.state["drawn"]
+    trained(classifier.module)
+    for target in (0, 1):  # the recorded graph is of weights that are gone
+        explorer.target = target
+        assert explorer.wait().error is None
+        assert explorer.tree.score == pytest.approx(camwidgets.decompose(classifier, photo(1), target).score)
+    explorer.close()
+
+
+def test_a_page_is_of_the_weights_that_its_tree_is_of() -> None:
+    classifier = small()
+    explorer = TreeExplorer(classifier, photo(1)).wait()
+    trained(classifier.module)
+    with pytest.raises(ValueError, match="weights have changed since this tree was made"):
+        explorer.export_html()
+    explorer.show(explorer.pictures[explorer.picture].image, explorer.picture)
+    assert explorer.export_html().startswith("<!doctype html>")
+    explorer.close()
+
+
+def test_another_picture_of_the_same_name_is_shown(held: TreeExplorer) -> None:
+    held.select(1)
+    held.wait().show(photo(7), "p0")
+    np.testing.assert_array_equal(held.wait().tree.picture, camwidgets.decompose(small(), photo(7)).picture)
+    assert_agrees(held)
+    held.picture = "p1"
+    held.wait().picture = "p0"
+    assert_agrees(held.wait())
+
+
+def test_a_file_that_was_written_again_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "one.png"
+    Image.fromarray(photo(1)).save(path)
+    explorer = TreeExplorer(small(), path).wait()
+    Image.fromarray(photo(2, (90, 121))).save(path)
+    explorer.select(1)
+    wanted = camwidgets.decompose(small(), photo(2, (90, 121)))
+    np.testing.assert_array_equal(explorer.wait().tree.picture, wanted.picture)
+    assert "the picture has changed" in explorer.head.state["drawn"]
+    path.unlink()  # what was read of it is there
+    explorer.target = 0
+    assert explorer.wait().error is None
+    Image.fromarray(photo(1)).save(path)
+    explorer.show(path)
+    wanted = camwidgets.decompose(small(), photo(1))
+    np.testing.assert_array_equal(explorer.wait().tree.picture, wanted.picture)
+    explorer.close()
+
+
+def test_a_click_on_a_tree_that_is_being_replaced_is_not_one_on_the_next(held: TreeExplorer, gate: Gate) -> None:
+    begin(gate, lambda: setattr(held, "picture", "p1"))
+    held.top = 1
+    held.remove(3)  # on screen is still the tree with three children a node
+    gate.open.set()
+    assert held.wait().error is None
+    assert (held.top, held.removed) == (1, ())
     assert_agrees(held)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import traitlets as t
@@ -108,7 +108,8 @@ class TreeAsking(TreeActs):
         )
         if opened is None:
             return want.fresh()
-        return Want(**{**vars(want), "opened": opened, "selected": self.selected, "removed": self.removed})
+        of = None if self._shown is None else self._shown.tree
+        return replace(want, opened=opened, selected=self.selected, removed=self.removed, of=of)
 
     def _submit(self, want: Want, file: str = "") -> None:
         if want.picture:

@@ -145,7 +145,17 @@ class TreeExplorer(TreeIndexing):
 
     def show(self, image: Any, name: str = "") -> TreeExplorer:
         """Take another picture apart: a path, a PIL picture or an array; returns self."""
-        self.picture = self.pictures.add(image, name)
+        key = self.pictures.add(image, name)
+        if self.picture != key:
+            self.picture = key
+            return self
+        with self._worker.lock:  # another picture of the same name
+            self._say(lambda told: told.forget())
+            with self._muted():
+                self.target = None
+            self._submit(self._want(None))
+            if self._second is not None:
+                self._second._submit(self._second._want(None))
         return self
 
     def save(self, folder: str | Path) -> Path:

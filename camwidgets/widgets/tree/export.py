@@ -33,7 +33,7 @@ def export(kind: str, shown: Shown, maker: TreeMaker, tell: Callable[[str], None
     if kind == "svg":
         return [svg]
     if kind == "html":
-        full = maker.full(shown.want, tell)
+        full = maker.full(shown, tell)
         seen = _seen(shown, look, tell)
         tell("drawing every node …")
         return [page(full, opened_paths(shown), path_of(shown.tree, shown.want.selected), seen).encode()]
