@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import operator
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from ..errors import unknown
 from ..images import ImageSource, open_image
 from .checks import check_finite, checked, fingerprint, one_each
 from .guards import autocast, call, every_tensor, undisturbed
+from .locking import ModuleLock
 from .preprocessing import Preprocess
 from .taps import Tap, taps_table
 from .tracing import Attention, Trace, trace
@@ -69,19 +69,27 @@ class Classifier:
         self.name = name or type(module).__name__
         self.input_size = input_size
         self.dtype = dtype
-        self.lock = threading.RLock()  # one pass at a time: hooks and flags belong to the pass that set them
         self._given_labels = None if labels is None else [str(label) for label in labels]
         self._output = output
         self._hash: tuple[Any, str] = (None, "")
         self._gap: tuple[Any, Tensor | None] = (None, None)
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For another process: everything but the lock."""
-        return {name: value for name, value in self.__dict__.items() if name != "lock"}
+    @property
+    def lock(self) -> ModuleLock:
+        """One pass at a time through the module: `with classifier.lock:`.
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self.lock = threading.RLock()
+        Every pass of this package takes it; it is the same for every classifier of the module, and for those whose
+        module shares a part with it. A pass sets evaluation mode and `requires_grad` for as long as it lasts, so that
+        a training loop of your own beside an explorer takes it too, around each step; the same thread may take it
+        again.
+
+        Example:
+            >>> import camwidgets
+            >>> classifier = camwidgets.load("toy")
+            >>> with classifier.lock:
+            ...     steps = 1  # optimizer.zero_grad(); loss(classifier.module(x), y).backward(); optimizer.step()
+        """
+        return ModuleLock(self.module)
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.module.parameters())

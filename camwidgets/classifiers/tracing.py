@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -275,15 +276,22 @@ def _attention_length(name: str, inputs: list[Tensor], out: Any) -> int:
 
 @contextmanager
 def _watch_modules(module: nn.Module, tracer: _Tracer) -> Iterator[None]:
-    handles = []
+    handles: list[Any] = []
+    mine = get_ident()  # a pass of the user's own, in another thread, is none of ours
     try:
         for name, child in module.named_modules():
             nested = any(True for _ in child.children())
             weights = any(True for _ in child.parameters())
-            handles.append(
-                child.register_forward_pre_hook(lambda m, i, n=name, c=nested, w=weights: tracer.entered(n, c, w, i))
-            )
-            handles.append(child.register_forward_hook(lambda m, i, out: tracer.left(out)))
+
+            def enter(m: Any, given: Any, name: str = name, nested: bool = nested, weights: bool = weights) -> None:
+                if get_ident() == mine:
+                    tracer.entered(name, nested, weights, given)
+
+            def leave(m: Any, given: Any, out: Any) -> None:
+                if get_ident() == mine:
+                    tracer.left(out)
+
+            handles += [child.register_forward_pre_hook(enter), child.register_forward_hook(leave)]
         yield
     finally:
         for handle in handles:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import threading
 
 from ..classifiers.classifier import Classifier
 
@@ -22,7 +21,6 @@ def private_copy(classifier: Classifier) -> Classifier:
             twin.module = copy.deepcopy(classifier.module)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{classifier.name} cannot be copied, and a private copy is needed: {error}") from error
-    twin.lock = threading.RLock()
     for module in twin.module.modules():
         module.training = False
         if getattr(module, "inplace", False) is True:

@@ -1,0 +1,120 @@
+"""What a reviewer broke in classifiers, explanations and `camwidgets explain`, and must not break again."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from camwidgets import Classifier, explain, wrap
+
+
+class Net(nn.Module):
+    """Two convolutions with BatchNorm and functional ReLUs, dropout, GAP, one linear layer."""
+
+    def __init__(self, classes: int = 5) -> None:
+        super().__init__()
+        self.c1, self.b1 = nn.Conv2d(3, 8, 3, padding=1, stride=2), nn.BatchNorm2d(8)
+        self.c2, self.b2 = nn.Conv2d(8, 16, 3, padding=1, stride=2), nn.BatchNorm2d(16)
+        self.d, self.fc = nn.Dropout(0.5), nn.Linear(16, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.b1(self.c1(x)))
+        x = F.relu(self.b2(self.c2(x)))
+        return self.fc(self.d(x.mean((2, 3))))
+
+
+def noise(n: int = 1, side: int = 32) -> Tensor:
+    return torch.randn((n, 3, side, side), generator=torch.Generator().manual_seed(3))
+
+
+def around(module: nn.Module) -> Classifier:
+    return wrap(module, input_size=32)
+
+
+# ------------------------------------------------------------------------------------------------------- threads
+
+
+def test_two_classifiers_of_one_module_take_turns() -> None:
+    torch.manual_seed(0)
+    net = Net().train()
+    classifiers = [around(net), around(net)]
+    x = noise()
+    logits, whole = classifiers[0].predict(x)[0].logit, explain(classifiers[0], x).map
+    assert classifiers[1].predict(x)[0].logit == logits
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+
+    def work(i: int) -> tuple[float, float]:
+        one = classifiers[i % 2]
+        return one.predict(x)[0].logit, float(np.abs(explain(one, x).map - whole).max())
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(work, range(120)))
+    assert {logit for logit, _ in answers} == {logits}
+    assert max(apart for _, apart in answers) < 1e-5
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert all(module.training for module in net.modules())
+    assert all(parameter.requires_grad for parameter in net.parameters())
+
+
+def held_by_another(first: Classifier, second: Classifier) -> bool:
+    """Whether a thread that wants `second` has to wait while this one holds `first`."""
+    entered = threading.Event()
+
+    def enter() -> None:
+        with second.lock:
+            entered.set()
+
+    thread = threading.Thread(target=enter)
+    with first.lock, first.lock:  # twice: the thread that has it may take it again
+        thread.start()
+        waited = not entered.wait(0.3 if shares(first, second) else 30)
+    thread.join(30)
+    assert entered.is_set()
+    return waited
+
+
+def shares(first: Classifier, second: Classifier) -> bool:
+    return bool(set(map(id, first.module.parameters())) & set(map(id, second.module.parameters())))
+
+
+def test_the_lock_is_the_modules_and_of_all_that_is_inside_it() -> None:
+    body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    one, two = (around(nn.Sequential(body, nn.Linear(4, classes))) for classes in (2, 3))
+    tied = Net()
+    tied.c1.weight = nn.Parameter(torch.zeros(8, 3, 3, 3))
+    other = Net()
+    other.c1.weight = tied.c1.weight
+    assert held_by_another(one, two)
+    assert held_by_another(one, around(body))
+    assert held_by_another(around(tied), around(other))
+    assert held_by_another(one, copy.copy(one))
+    assert not held_by_another(around(Net()), around(Net()))
+    assert not held_by_another(one, copy.deepcopy(one))
+    assert not held_by_another(one, pickle.loads(pickle.dumps(one)))
+
+
+def test_many_threads_on_overlapping_modules_all_come_through() -> None:
+    a, b, c = (nn.Linear(2, 2) for _ in range(3))
+    chains = [around(nn.Sequential(*pair)) for pair in ((a, b), (b, c), (c, a), (b, a))]
+    inside: list[set[int]] = []
+
+    def work(i: int) -> None:
+        one = chains[i % 4]
+        mine = set(map(id, one.module))
+        with one.lock:
+            assert all(mine.isdisjoint(others) for others in inside)
+            inside.append(mine)
+            time.sleep(1e-4)
+            inside.remove(mine)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(800), timeout=120))
+    assert not inside
