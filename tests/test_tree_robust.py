@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 import camwidgets
 from camwidgets import TreeExplorer
 from camwidgets.decomposition.ablation import ablate
-from tests.explorer_nets import LABELS, Gate, photo, small
+from tests.explorer_nets import LABELS, Gate, photo, small, small_module
 
 SETTINGS = ("picture", "target", "top", "depth", "conditional", "sign", "merge", "removal")
 
@@ -187,4 +187,84 @@ def test_a_click_on_a_tree_that_is_being_replaced_is_not_one_on_the_next(held: T
     gate.open.set()
     assert held.wait().error is None
     assert (held.top, held.removed) == (1, ())
+    assert_agrees(held)
+
+
+# ---------------------------------------------------------------------------------------------- asked together, again
+
+
+@pytest.mark.parametrize("first", ["picture", "target"])
+def test_a_picture_and_a_class_that_are_set_together(held: TreeExplorer, first: str) -> None:
+    values = {"picture": "p2", "target": "owl"}
+    with held.hold_trait_notifications():
+        for name in (first, *(values.keys() - {first})):
+            setattr(held, name, values[name])
+    assert held.wait().tree.label == "owl"
+    assert held.picture == "p2"
+    assert_agrees(held)
+    held.picture = "p1"  # alone: the top class of that picture
+    assert held.wait().target == small().predict(photo(1))[0].index
+
+
+def test_after_cancel_the_same_can_be_asked_again(held: TreeExplorer, gate: Gate) -> None:
+    begin(gate, lambda: hear(held, "set", name="picture", value="p2"))
+    hear(held, "cancel")
+    assert held.head.status == {"state": "idle"}
+    assert held.picture == "p0"
+    assert_agrees(held)
+    gate.open.set()
+    hear(held, "set", name="picture", value="p2")
+    assert held.wait().picture == "p2"
+    assert_agrees(held)
+
+
+class Fails(nn.Module):
+    """A network that raises while `why` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.why = small_module(), "no memory today"
+
+    def forward(self, x: Tensor) -> Any:
+        if self.why:
+            raise RuntimeError(self.why)
+        return self.body(x)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda e: setattr(e, "picture", "p0"),
+        lambda e: hear(e, "set", name="picture", value="p0"),
+        lambda e: e.show(photo(0), "p0"),
+        lambda e: setattr(e, "top", 2),
+    ],
+)
+def test_a_first_request_that_failed_can_be_asked_again(again: Callable[[TreeExplorer], Any]) -> None:
+    module = Fails()
+    module.why = ""
+    classifier = camwidgets.wrap(module.eval(), input_size=64, labels=LABELS)
+    assert classifier.stages
+    module.why = "no memory today"
+    explorer = TreeExplorer(classifier, pictures={"p0": photo(0)}).wait()
+    assert "no memory" in (explorer.error or "")
+    module.why = ""
+    again(explorer)
+    assert explorer.wait().error is None
+    assert_agrees(explorer)
+    explorer.close()
+
+
+def test_what_an_interrupt_left_is_mended_by_asking_again(held: TreeExplorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(held, "_submit", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        held.picture = "p3"
+    monkeypatch.undo()
+    assert (held.picture, held._now().want.picture) == ("p3", "p0")
+    held.picture = "p3"
+    held.wait()
+    assert held._now().want.picture == "p3"
     assert_agrees(held)

@@ -143,8 +143,7 @@ class TreeActs(TreeTraits):
         elif kind == "dismiss":
             self._say(lambda told: told.forget())
         elif kind == "cancel":
-            self._worker.cancel()
-            self._tell_head({"state": "idle"})
+            self._cancel()
 
     def _do(self, what: str) -> None:
         acts: dict[str, Callable[[], Any]] = {

@@ -39,7 +39,8 @@ class TreeAsking(TreeActs):
     _worker: Worker[Job]
     _telling: Telling
     _local: Any
-    _ready: bool
+    _ready: bool = False
+    _newest: Want | None = None  # what was asked for last, or is shown since
 
     @t.validate("picture")
     def _known_picture(self, proposal: Any) -> str:
@@ -66,9 +67,10 @@ class TreeAsking(TreeActs):
         if not self._asks:
             return
         with self._newly(change):
-            if change.name == "picture" and self.target is not None:
-                self.target = None  # asks again, for the top class of the new picture
-                return
+            last = self._newest
+            if change.name == "picture" and last is not None and last.picture != self.picture:
+                with self._muted():  # the top class of the new picture, unless a class was set together with it
+                    self.target = None if self.target == last.target else self.target
             self._submit(self._want(None))
 
     @t.observe("opened", "selected", "removed", "removal")
@@ -113,7 +115,32 @@ class TreeAsking(TreeActs):
 
     def _submit(self, want: Want, file: str = "") -> None:
         if want.picture:
-            self._worker.submit(Job(want, file))
+            with self._worker.lock:
+                self._newest = want
+                self._worker.submit(Job(want, file))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setting = name in SETTINGS and self._ready and not self._cross_validation_lock  # not while several are set
+        before = getattr(self, name) if setting else None
+        super().__setattr__(name, value)
+        if setting and getattr(self, name) == before:  # no change, of which traits tell nothing
+            self._again()
+
+    def _again(self) -> None:
+        """Ask for what the settings say, if it neither is on screen nor will be: an answer failed or was broken off."""
+        with self._worker.lock:
+            shown = self._shown
+            there = shown is not None and all(getattr(self, name) == getattr(shown.want, name) for name in SETTINGS)
+            if self._asks and not there and not self._worker.busy:
+                self._say(lambda told: told.forget())
+                self._submit(self._want(None))
+
+    def _cancel(self) -> None:
+        """What runs is not wanted any more: what is asked for goes back to what is shown."""
+        with self._worker.lock:
+            if self._worker.cancel():
+                self._revert()
+            self._tell_head({"state": "idle"})
 
     # ------------------------------------------------------------------ the worker's thread
 
@@ -160,6 +187,7 @@ class TreeAsking(TreeActs):
 
     def _take_over(self, want: Want) -> None:
         """Every field of a request becomes what the traits say."""
+        self._newest = want
         with self._muted():
             for name in (*SETTINGS, "removal", "selected", "removed"):
                 setattr(self, name, getattr(want, name))
