@@ -19,7 +19,7 @@ from torch import Tensor
 from .classifiers.checks import check_finite
 from .classifiers.classifier import Classifier, Target
 from .classifiers.given import check_classifier
-from .classifiers.guards import undisturbed
+from .classifiers.guards import quantised, undisturbed
 from .evidence import Evidence, capture
 from .images import ImageSource, picture_hash
 from .maps.catalogue import find, find_evidence
@@ -173,6 +173,7 @@ def explain(
     if isinstance(target, (list, tuple)):
         raise ValueError(f"explain takes one target, not {len(target)}; use capture for several")
     classifier.check_target(target)
+    _check_gradients(found, classifier)
     if found.kind != "evidence" or enhance:
         refuse(found, classifier)
     names = chosen_stages(classifier, found, stages)
@@ -199,6 +200,15 @@ def _found(method: str | Method, classifier: Classifier) -> Method:
         raise
 
 
+def _check_gradients(method: Method, classifier: Classifier) -> None:
+    layer = quantised(classifier.module) if "gradients" in method.needs else None
+    if layer is not None:
+        raise ValueError(
+            f"{classifier.name} is quantised ({layer!r}), and quantised layers have no gradients, which {method.title} "
+            f"needs; explain the network as it was before, or take a method that asks for none, such as 'rise'"
+        )
+
+
 def explain_evidence(
     evidence: Evidence,
     method: str | Method = "layercam",
@@ -216,9 +226,10 @@ def explain_evidence(
     fused = fuse(maps, size, plan, list(classifier.stages) or names)
     taps = {name: str(evidence.stages[name]) for name in maps}
     how = Recipe(found, plan, gradient)
+    made = {"taps": taps, "passes": {"forward": 1, "backward": 1}, "weights_sha256": evidence.weights_sha256}
     return _explanation(classifier, evidence.pictures[0], evidence.targets[0], evidence.logits[0],
                         float(evidence.scores[0]), maps, fused, _reason(evidence, maps, fused),
-                        how.as_dict() | {"taps": taps, "passes": {"forward": 1, "backward": 1}})  # fmt: skip
+                        how.as_dict() | made)  # fmt: skip
 
 
 def run(
@@ -243,8 +254,8 @@ def run(
     made = how.as_dict() | {
         "taps": {name: str(classifier.stages[name]) for name in names if how.method.kind != "picture"},
         "passes": {"forward": counts.forward - before.forward + 1, "backward": counts.backward - before.backward},
-        "seconds": round(time.perf_counter() - clock, 4),
-    }
+        "seconds": round(time.perf_counter() - clock, 4), "weights_sha256": classifier.weights_hash(),
+    }  # fmt: skip
     score = float(request.y(logits[None])[0])
     shown = wanted if isinstance(wanted, int) else getattr(wanted, "__name__", type(wanted).__name__)
     reason = None if np.ptp(made_map) > 0 else f"flat: {how.method.title} is the same everywhere"
@@ -268,7 +279,6 @@ def _explanation(
         made_by=made
         | {
             "model": classifier.name,
-            "weights_sha256": classifier.weights_hash(),
             "picture_sha256": picture_hash(picture),
         },
     )

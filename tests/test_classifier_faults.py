@@ -7,8 +7,10 @@ import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -118,3 +120,108 @@ def test_many_threads_on_overlapping_modules_all_come_through() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(800), timeout=120))
     assert not inside
+
+
+# -------------------------------------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize("keys", [(2, 0, 1, 4, 3), ("2", "0", "1", "4", "3"), tuple(np.array([2, 0, 1, 4, 3]))])
+def test_labels_may_be_a_mapping_from_index_to_label(keys: tuple[Any, ...]) -> None:
+    classifier = wrap(Net(), labels=dict(zip(keys, "cabed", strict=True)), input_size=32)
+    assert classifier.labels == ["a", "b", "c", "d", "e"]
+    assert explain(classifier, noise(), target="d").target == 3
+
+
+@pytest.mark.parametrize("labels", [{1: "a", 2: "b"}, {"a": 0, "b": 1}, {0: "a", "0": "b"}, {0.5: "a"}])
+def test_a_mapping_with_other_keys_is_refused(labels: Any) -> None:
+    with pytest.raises(ValueError, match=r"keys 0 … \d, each once"):
+        wrap(Net(2), labels=labels, input_size=32)
+
+
+@pytest.mark.parametrize("labels", ["abcde", b"abcde", 5])
+def test_labels_that_are_no_list_are_refused(labels: Any) -> None:
+    with pytest.raises(TypeError, match="one label per class"):
+        wrap(Net(), labels=labels, input_size=32)
+
+
+# ------------------------------------------------------------------------------------ a network that is rebuilt
+
+
+def test_a_replaced_head_is_noticed() -> None:
+    net = Net()
+    classifier = around(net)
+    assert len(classifier.labels) == 5
+    net.fc = nn.Linear(16, 9)
+    assert len(classifier.predict(noise(), k=20)) == len(classifier.labels) == 9
+    assert explain(classifier, noise(), target=8).label == "class 8"
+    net.fc.weight, net.fc.bias = nn.Parameter(torch.zeros(3, 16)), nn.Parameter(torch.zeros(3))
+    assert len(classifier.labels) == 3
+    net.c2, net.b2 = nn.Conv2d(8, 12, 3, padding=1, stride=4), nn.BatchNorm2d(12)
+    net.fc = nn.Linear(12, 3)
+    assert (classifier.stages["S2"].channels, classifier.stages["S2"].size) == (12, (4, 4))
+
+
+def test_labels_of_the_old_count_are_told() -> None:
+    net = Net()
+    classifier = wrap(net, labels=list("abcde"), input_size=32)
+    assert classifier.labels == list("abcde")
+    net.fc = nn.Linear(16, 9)
+    with pytest.raises(ValueError, match="5 labels were given for a network with 9 classes; wrap it with 9 labels"):
+        explain(classifier, noise(), target="a")
+    with pytest.raises(ValueError, match="5 labels were given"):
+        classifier.predict(noise())
+
+
+def test_an_unchanged_network_is_traced_once() -> None:
+    net = Net()
+    passes: list[int] = []
+    net.register_forward_hook(lambda *_: passes.append(1))
+    classifier = around(net)
+    for _ in range(3):
+        assert classifier.stages
+        assert classifier.labels
+    net.fc.weight.data += 1
+    assert copy.copy(classifier).stages == classifier.stages
+    assert len(passes) == 1
+
+
+# ------------------------------------------------------------------- what state dicts hold beside plain tensors
+
+
+class Extra(Net):
+    def __init__(self, state: Any) -> None:
+        super().__init__()
+        self.state = state
+
+    def get_extra_state(self) -> Any:
+        return self.state
+
+    def set_extra_state(self, state: Any) -> None:
+        self.state = state
+
+
+def test_extra_state_counts_in_the_hash() -> None:
+    torch.manual_seed(0)
+    net = Extra({"a": 1, "b": [torch.zeros(2), None, object()]})
+    classifier = around(net)
+    first = classifier.weights_hash()
+    assert explain(classifier, noise()).map.max() > 0
+    assert around(copy.deepcopy(net)).weights_hash() == first
+    for state in ({"a": 2, "b": [torch.zeros(2), None, object()]}, {"a": 1, "b": [torch.ones(2), None, object()]}):
+        net.state = state
+        assert classifier.weights_hash() != first
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_quantised_network_has_no_gradients_and_says_so() -> None:
+    torch.manual_seed(0)
+    net = torch.ao.quantization.quantize_dynamic(Net(), {nn.Linear}, dtype=torch.qint8)
+    classifier = around(net)
+    assert len(classifier.predict(noise())) == 5
+    assert classifier.weights_hash() != around(
+        torch.ao.quantization.quantize_dynamic(Net(), {nn.Linear}, dtype=torch.qint8)
+    ).weights_hash()
+    assert explain(classifier, noise(), "rise", masks=8).probability is not None
+    with pytest.raises(ValueError, match=r"quantised.*no gradients"):
+        explain(classifier, noise())

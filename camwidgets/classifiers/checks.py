@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from io import BytesIO
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,3 +45,70 @@ def checked(x: Tensor) -> Tensor:
     if not all(math.isfinite(end) for end in torch.stack(x.detach().aminmax()).tolist()):
         raise ValueError("the preprocessed tensor contains NaN or infinity")
     return x
+
+
+def named(labels: Any) -> list[str] | None:
+    """Class labels as a list: from any sequence, or from a mapping index → label (Hugging Face's `id2label`).
+
+    Example:
+        >>> named({"1": "dog", "0": "cat"})
+        ['cat', 'dog']
+    """
+    if labels is None:
+        return None
+    if isinstance(labels, (str, bytes)) or not isinstance(labels, Iterable):
+        raise TypeError(f"labels are a list of one label per class, or a mapping index → label; got {labels!r}")
+    if not isinstance(labels, Mapping):
+        return [str(label) for label in labels]
+    found = {_index(key): str(label) for key, label in labels.items()}
+    if sorted(key for key in found if key is not None) != list(range(len(labels))):
+        keys = ", ".join(map(repr, list(labels)[:5]))
+        raise ValueError(f"a mapping of labels has the keys 0 … {len(labels) - 1}, each once; got {keys} …")
+    return [found[i] for i in range(len(labels))]
+
+
+def _index(key: Any) -> int | None:
+    if isinstance(key, str):
+        return int(key) if key.isdecimal() else None
+    return int(key) if isinstance(key, (int, np.integer)) and not isinstance(key, bool) else None
+
+
+def hash_of(state: Mapping[str, Any]) -> str:
+    """SHA-256 over a state dict: names, and of each value what `bytes_of` takes of it."""
+    digest = hashlib.sha256()
+    for name, value in state.items():
+        digest.update(name.encode())
+        bytes_of(value, digest.update)
+    return digest.hexdigest()
+
+
+def bytes_of(value: Any, take: Callable[[bytes], Any]) -> None:
+    """Hand the bytes of an entry of a state dict to `take`: a tensor's shape, type and values; of extra state what is
+    plain in it (other objects are their type's name alone: what they print may hold an address)."""
+    if isinstance(value, Tensor):
+        _bytes_of_tensor(value.detach(), take)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            take(f"{key}:".encode())
+            bytes_of(one, take)
+    elif isinstance(value, (list, tuple)):
+        take(f"{len(value)},".encode())
+        for one in value:
+            bytes_of(one, take)
+    elif isinstance(value, np.ndarray) and value.dtype != object:
+        take(f"{value.shape}{value.dtype}".encode() + np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, BytesIO):
+        take(value.getvalue())
+    else:
+        plain = value is None or isinstance(value, (str, bytes, bool, int, float, complex, torch.dtype))
+        take((repr(value) if plain else type(value).__qualname__).encode())
+
+
+def _bytes_of_tensor(tensor: Tensor, take: Callable[[bytes], Any]) -> None:
+    take(f"{tuple(tensor.shape)}{tensor.dtype}".encode())
+    if tensor.is_quantized:
+        each = tensor.qscheme() in (torch.per_channel_affine, torch.per_channel_affine_float_qparams)
+        scale = (tensor.q_per_channel_scales(), tensor.q_per_channel_zero_points()) if each else ()
+        bytes_of(scale or (tensor.q_scale(), tensor.q_zero_point()), take)
+        tensor = tensor.int_repr()
+    take(cast(Any, tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))

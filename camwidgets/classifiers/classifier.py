@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +13,8 @@ from torch import Tensor, nn
 
 from ..errors import unknown
 from ..images import ImageSource, open_image
-from .checks import check_finite, checked, fingerprint, one_each
-from .guards import autocast, call, every_tensor, undisturbed
+from .checks import check_finite, checked, fingerprint, hash_of, named, one_each
+from .guards import autocast, call, every_tensor, structure, undisturbed
 from .locking import ModuleLock
 from .preprocessing import Preprocess
 from .taps import Tap, taps_table
@@ -57,7 +55,7 @@ class Classifier:
         self,
         module: nn.Module,
         preprocessing: Preprocess,
-        labels: Sequence[str] | None = None,
+        labels: Sequence[str] | Mapping[Any, str] | None = None,
         *,
         name: str = "",
         input_size: tuple[int, int] = (224, 224),
@@ -69,10 +67,11 @@ class Classifier:
         self.name = name or type(module).__name__
         self.input_size = input_size
         self.dtype = dtype
-        self._given_labels = None if labels is None else [str(label) for label in labels]
+        self._given_labels = named(labels)
         self._output = output
         self._hash: tuple[Any, str] = (None, "")
         self._gap: tuple[Any, Tensor | None] = (None, None)
+        self._known: tuple[Any, tuple[Trace, int]] | None = None
 
     @property
     def lock(self) -> ModuleLock:
@@ -154,16 +153,29 @@ class Classifier:
         if self._given_labels is None:
             return [f"class {i}" for i in range(count)]
         if len(self._given_labels) != count:
-            raise ValueError(f"{len(self._given_labels)} labels were given for a network with {count} classes")
+            raise ValueError(
+                f"{len(self._given_labels)} labels were given for a network with {count} classes; wrap it with {count} "
+                f"labels, or none"
+            )
         return self._given_labels
 
     @property
     def _trace(self) -> Trace:
         return self._traced[0]
 
-    @cached_property
+    @property
     def _traced(self) -> tuple[Trace, int]:
-        """The taps and the number of classes, found by one pass over noise (the global random state is untouched)."""
+        """The taps and the number of classes, found by one pass over noise; again when the network was rebuilt."""
+        built = structure(self.module)
+        if self._known is None or self._known[0] != built:
+            with self.lock:
+                found = self._traced_anew()
+                self._known = structure(self.module), found  # a lazy layer has its shape by now
+                return found
+        return self._known[1]
+
+    def _traced_anew(self) -> tuple[Trace, int]:
+        """By one pass over noise; the global random state is untouched."""
         noise = torch.randn((1, 3, *self.input_size), generator=torch.Generator().manual_seed(0))
         classes = 0
 
@@ -304,9 +316,7 @@ class Classifier:
         """
         seen = self._fingerprints()
         if anew or self._hash[0] != seen:
-            digest = hashlib.sha256()
-            for name, tensor in self.module.state_dict().items():
-                digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(cast(Any, tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()))
-            self._hash = (seen, digest.hexdigest())
+            state = self.module.state_dict()
+            counted = all(isinstance(value, Tensor) for value in state.values())  # else a change may go unseen
+            self._hash = (seen if counted else None, hash_of(state))
         return self._hash[1]

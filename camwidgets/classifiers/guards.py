@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 
@@ -33,6 +34,16 @@ def every_tensor(module: nn.Module) -> list[Tensor]:
     return [tensor for tensor in chain.from_iterable(own) if tensor is not None]
 
 
+def structure(module: nn.Module) -> tuple[Any, ...]:
+    """What taps and the number of classes hang on: equal while the same modules hold weights of the same shapes.
+
+    The modules themselves, not their ids, which Python gives to others once they are gone.
+    """
+    modules = every_module(module)
+    shapes = [p.shape for m in modules for p in m._parameters.values() if p is not None and not is_lazy(p)]
+    return (*modules, *shapes)
+
+
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Inside: every submodule in evaluation mode, no parameter asks for a gradient. After: all flags as before.
@@ -54,6 +65,18 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
             p.requires_grad_(True)
         for m in modules:
             m.training = True
+
+
+def quantised(module: nn.Module) -> str | None:
+    """The name of a layer that computes in quantised integers, through which no gradient flows; None if there is none.
+
+    Layers that only imitate it for training (`torch.ao.nn.qat`) do have gradients.
+    """
+    for name, child in module.named_modules():
+        home = type(child).__module__
+        if home.startswith("torch.") and ".quantized" in home and not home.endswith(".reference.modules"):
+            return name or type(child).__name__
+    return None
 
 
 class unfused(TorchFunctionMode):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -20,6 +20,7 @@ from .classifier import Classifier
 from .preprocessing import CustomPreprocessing, Fit, Preprocess, Preprocessing
 from .states import adapt, read_state
 
+Labels = Sequence[str] | Mapping[Any, str]
 HEADS = ("fc", "classifier", "head", "heads")
 PATIENCE = 20.0  # seconds without an answer after which a download is given up
 EMBEDDED = "efficientnet_lite0"
@@ -37,7 +38,7 @@ def load(
     name: str,
     weights: str | Path | None = "DEFAULT",
     *,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     fit: Fit = "crop",
     progress: bool = True,
 ) -> Classifier:
@@ -72,7 +73,7 @@ def load(
 def wrap(
     module: nn.Module,
     transform: Callable[[Image.Image], Tensor] | Preprocess | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
     *,
     name: str = "",
     input_size: int | tuple[int, int] | None = None,
@@ -83,7 +84,8 @@ def wrap(
     Args:
         module: takes N×3×h×w, returns N×C logits. transform: RGB picture → 3×h×w tensor (torchvision transforms, a
             timm transform, a `Preprocessing`, any callable); None = resize, centre crop, ImageNet normalisation.
-        labels: one per class; None = "class 0" … input_size: h = w or (h, w); None = found by trying the transform.
+        labels: one per class, or a mapping index → label; None = "class 0" …
+        input_size: h = w or (h, w); None = found by trying the transform.
         output: picks the logits out of what the module returns, if that is a tuple, a dict or an object.
 
     Example:
@@ -117,7 +119,7 @@ def imagenet_labels() -> list[str]:
     return list(ResNet50_Weights.DEFAULT.meta["categories"])
 
 
-def _load_embedded(weights: Any, labels: Sequence[str] | None, fit: Fit) -> Classifier:
+def _load_embedded(weights: Any, labels: Labels | None, fit: Fit) -> Classifier:
     from .lite0 import EfficientNetLite0, load_lite0
 
     module = load_lite0() if weights == "DEFAULT" else EfficientNetLite0().eval()
@@ -128,7 +130,7 @@ def _load_embedded(weights: Any, labels: Sequence[str] | None, fit: Fit) -> Clas
     return Classifier(module, preprocessing, labels or imagenet_labels(), name=EMBEDDED)
 
 
-def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -> Classifier:
+def _load_toy(name: str, weights: Any, labels: Labels | None, fit: Fit) -> Classifier:
     from .toynet import build, toy_model
 
     module, own, size, mean, std = toy_model(name)
@@ -141,13 +143,13 @@ def _load_toy(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit) -
 
 
 # Name → what makes it of (weights, labels, fit), without a download: for `load`, `available` and the widgets' menus.
-BUILT_IN: dict[str, Callable[[Any, Sequence[str] | None, Fit], Classifier]] = {
+BUILT_IN: dict[str, Callable[[Any, Labels | None, Fit], Classifier]] = {
     EMBEDDED: _load_embedded,
     **{name: partial(_load_toy, name) for name in TOYS},
 }
 
 
-def _load_torchvision(name: str, weights: Any, labels: Sequence[str] | None, fit: Fit, progress: bool) -> Classifier:
+def _load_torchvision(name: str, weights: Any, labels: Labels | None, fit: Fit, progress: bool) -> Classifier:
     import torchvision
 
     if name not in torchvision.models.list_models(module=torchvision.models):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.guards import structure
 
 
 def private_copy(classifier: Classifier) -> Classifier:
@@ -14,13 +15,14 @@ def private_copy(classifier: Classifier) -> Classifier:
     Raises:
         ValueError: the module cannot be copied (it holds a tensor that is part of a graph, say).
     """
-    assert classifier.stages is not None  # the trace is made once and shared
+    traced = classifier._traced  # made once and shared
     twin = copy.copy(classifier)
     try:
         with classifier.lock:
             twin.module = copy.deepcopy(classifier.module)
     except (RuntimeError, TypeError) as error:
         raise ValueError(f"{classifier.name} cannot be copied, and a private copy is needed: {error}") from error
+    twin._known = structure(twin.module), traced
     for module in twin.module.modules():
         module.training = False
         if getattr(module, "inplace", False) is True:
