@@ -17,6 +17,7 @@ export class Link {
   constructor(model, heard) {
     this.model = model;
     this.heard = heard;
+    this.held = {}; // put, and not sent yet
   }
 
   set(changes) {
@@ -27,12 +28,23 @@ export class Link {
 
   /** Where, how, show: drawn here at once; the kernel hears of it afterwards. */
   put(changes) {
-    if (!this.set(changes)) return;
+    const changed = this.set(changes);
+    if (changed || this.later) Object.assign(this.held, changes);
+    if (!changed) return;
     this.heard.redraw();
     const stepping = "channel_rank" in changes;
     if (stepping && this.later) return;
     clearTimeout(this.later);
-    this.later = setTimeout(() => { this.later = 0; this.model.save_changes(); }, stepping ? STEP : REST);
+    this.later = setTimeout(() => this.rest(), stepping ? STEP : REST);
+  }
+
+  /** Send what was put. The kernel's echo of an earlier change may have come over it meanwhile: the hand's word counts. */
+  rest() {
+    const held = this.held;
+    clearTimeout(this.later);
+    Object.assign(this, { later: 0, held: {} });
+    this.set(held);
+    this.model.save_changes();
   }
 
   /** What and method: answered by the kernel with a scene or a status. */
@@ -68,7 +80,7 @@ export class Link {
 
   close() {
     this.answered();
-    if (this.later) { clearTimeout(this.later); this.model.save_changes(); }
+    if (this.later) this.rest();
   }
 }
 

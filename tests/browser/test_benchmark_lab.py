@@ -61,7 +61,7 @@ def read(lab: Lab, root: Locator) -> None:
     root.locator(".cw-run").click()
     expect(root.locator(".cw-run-words")).to_contain_text("6 pictures in", timeout=60_000)
     rows = root.locator(".cw-table-results tbody tr")
-    expect(rows).to_have_count(2)
+    expect(rows).to_have_count(2, timeout=60_000)
     said, _ = lab.page.evaluate(FREE, "print(' '.join(f'{v:.3f}' for v in bench.report.table()['energy']))")
     assert [row.locator("td").first.inner_text().split()[0] for row in rows.all()] == said.split()
     expect(rows.first.locator("td b")).to_have_text(said.split()[0])  # LayerCAM beats noise

@@ -478,6 +478,16 @@ def test_who_leaves_the_last_epoch_is_heard_at_once(view: StubView) -> None:
     assert view.saved[-1]["epoch"] == 4
 
 
+def test_an_echo_of_an_earlier_change_does_not_take_back_what_the_hand_did_since(view: StubView) -> None:
+    """What was sent when the hand rested comes back from a busy kernel when the hand has moved on."""
+    slider = view.root.get_by_label("Epoch that is shown")
+    put = "slider.value = 4; slider.dispatchEvent(new Event('input'));"
+    slider.evaluate(f"slider => {{ {put} window.views[{view._index}].model.receive({{ epoch: 2 }}); }}")
+    view.wait_until("model.log.saved.length")
+    settle(view)
+    assert (view.saved[-1]["epoch"], view.get("epoch"), slider.input_value()) == (4, 4, "4")
+
+
 def test_a_first_look_says_what_is_awaited(view: StubView, stub_page: StubPage) -> None:
     run = {**view.get("_runs")[0], "curves": [], "metrics": {"epoch": []}, "text": "oaa · 0 of 6 epochs · training"}
     view.set(_runs=[run], _epochs=[0], epoch=0, curves=[])
