@@ -26,7 +26,7 @@ from camwidgets.investigate.groups import group_failures
 from camwidgets.widgets.failure import record as failure_record
 from camwidgets.widgets.failure import work as failure_work
 from camwidgets.widgets.failure.case import Case
-from camwidgets.widgets.failure.work import LIVE
+from camwidgets.widgets.failure.cases import LIVE
 from tests.nets import state
 from tests.test_failures import BLUE, DATA, GREEN, RED, YELLOW, flat, net
 

@@ -23,8 +23,9 @@ export function casePart(act) {
   const opacity = slider("Map", { min: 0, max: 1, step: 0.01, format: (value) => percent(value), describe: "Opacity of the channel's map", change: (value) => act.put({ opacity: value }) });
   const original = tick("as it was", "show the picture without the changes (key o)", (on) => { state.original = on; act.redraw(); });
   const working = h("p", { class: "cw-fail-wait" });
+  const retry = button("Try again", () => act.choose(act.get("chosen")));
   const node = h("section", { class: "cw-fail-case", "aria-label": "One failure" }, h("header", { class: "cw-fail-head" }, title, about, tools.undo), tools.node,
-    frame.node, h("div", { class: "cw-row cw-fail-under" }, caption, original.node, opacity.node), verdict, bars, working);
+    frame.node, h("div", { class: "cw-row cw-fail-under" }, caption, original.node, opacity.node), verdict, bars, working, retry);
   const state = { width: 0, height: 0, original: false, painted: null };
 
   /** picture, now, map: Uint8Array; table: 256×3 bytes. */
@@ -48,10 +49,11 @@ export function casePart(act) {
       const words = get("_case") || {}, there = words.state === "done", effect = get("_effect") || {};
       for (const one of [tools.node, tools.undo, frame.node, verdict, bars, caption.parentElement]) show(one, there);
       show(working, Boolean(words.state) && !there);
+      show(retry, words.state === "failed");
       working.classList.toggle("cw-fail-bad", words.state === "failed");
       say(working, words.state === "failed" ? words.text : "opening the picture …");
       say(title, there ? (words.right ? `${words.label}, rightly` : `${words.label} taken for ${words.predicted}`) : words.state ? "" : "Choose a picture");
-      say(about, there ? `${sharePercent(words.confidence)} · picture ${words.id}` : words.state ? "" : "Click one in the gallery: it is taken apart here.");
+      say(about, there ? `${sharePercent(words.confidence)} · picture ${words.id}${words.stale ? " · as the table says; the network has other weights by now" : ""}` : words.state ? "" : "Click one in the gallery: it is taken apart here.");
       if (!there) { state.width = state.height = 0; return; }
       Object.assign(state, { width: words.width, height: words.height });
       frame.node.style.aspectRatio = `${words.width} / ${words.height}`;

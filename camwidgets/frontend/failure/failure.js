@@ -32,7 +32,7 @@ class Failures extends Shell {
 
   build() {
     const act = {
-      get: this.get, ask: (changes) => this.ask(changes), choose: (number) => this.link.ask({ chosen: number }), put: (changes) => this.link.put(changes), redraw: () => this.redraw(),
+      get: this.get, ask: (changes) => this.ask(changes), choose: (number) => this.choose(number), put: (changes) => this.link.put(changes), redraw: () => this.redraw(),
       send: (content) => this.send(content), edit: (content) => this.edit(content),
       preview: (content) => this.preview(content), dropped: () => this.dropped(), look: (stage, channel) => this.look(stage, channel),
     };
@@ -166,6 +166,12 @@ class Failures extends Shell {
     if (!this.link.set(changes)) return;
     this.redraw();
     this.model.save_changes();
+  }
+
+  /** The kernel does not hear of a value that is the same: what could not be opened is asked for by a message. */
+  choose(number) {
+    if (number === this.get("chosen") && (this.get("_case") || {}).state === "failed") this.send({ kind: "retry" });
+    else this.link.ask({ chosen: number });
   }
 
   look(stage, channel) {

@@ -34,6 +34,7 @@ class Case:
     Attributes:
         decided: the decision. edits: picture and changes. own, taken: the class it should be and the one it was taken
             for; of a right decision the class itself and the runner-up. object: the labelled object's mask, or None.
+        weights: hash of the network's, with which the rest was found.
         blames: stage → channels, the worst first; None before they are known. diff: from the tree of `own` to that of
             `taken`. thumbs: small pictures, kept.
     """
@@ -42,6 +43,7 @@ class Case:
     edits: Edits
     own: int
     taken: int
+    weights: str
     object: np.ndarray | None = None
     names: Dissection | None = None
     blames: dict[str, list[Blame]] | None = None
@@ -51,6 +53,19 @@ class Case:
     @property
     def classifier(self) -> Classifier:
         return self.edits.classifier
+
+    @property
+    def stale(self) -> bool:
+        """Whether the network has other weights by now."""
+        return self.weights != self.classifier.weights_hash()
+
+    def anew(self) -> Case:
+        """The same decision, with all that was done and undone, of the network as it is now."""
+        edits = Edits(self.classifier, self.edits.input(0))
+        for edit in self.edits.done:
+            edits.do(edit)
+        edits.go(len(self.edits.log))
+        return _case(self.decided, edits, self.object, self.names)
 
     def bars(self, edits: Edits) -> list[dict[str, Any]]:
         """Probabilities before and after: the two classes in question, then those that lead."""
@@ -117,12 +132,19 @@ def case_of(
     classifier: Classifier, decided: Decided, image: ImageSource, item: Any = None, names: Dissection | None = None
 ) -> Case:
     """A case for one picture of a data set."""
-    edits = Edits(classifier, image)
+    return _case(decided, Edits(classifier, image), mask_of(classifier, item), names)
+
+
+def _case(decided: Decided, edits: Edits, mask: np.ndarray | None, names: Dissection | None) -> Case:
+    weights = edits.classifier.weights_hash()  # before anything is found with them
     own, taken = decided.label, decided.predicted
     if own == taken:
-        logits = edits.effect().logits
+        logits = edits.effect(0).logits
+        if len(logits) < 2:
+            name = edits.classifier.name
+            raise ValueError(f"{name} knows one class only: there is no other that a picture could be taken for")
         own, taken = (int(i) for i in logits.argsort(descending=True)[:2])
-    return Case(decided, edits, own, taken, mask_of(classifier, item), names)
+    return Case(decided, edits, own, taken, weights, mask, names)
 
 
 def mask_of(classifier: Classifier, item: Any) -> np.ndarray | None:

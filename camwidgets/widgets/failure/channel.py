@@ -51,9 +51,14 @@ class FailureChannel(FailureGallery):
         return None if samples is None else samples[number].item
 
     def _case_or_raise(self) -> Case:
+        """The case that is open, of the network's weights as they are now."""
         if self._open is None:
             raise ValueError("no failure is open; choose one in the gallery, or by choose(number)")
-        return self._open
+        return self._current(self._open)
+
+    def _current(self, case: Case) -> Case:
+        """A case as it is with the weights of now: set by `FailureWork`."""
+        raise NotImplementedError
 
     # ------------------------------------------------------------------ one channel
 
@@ -77,9 +82,9 @@ class FailureChannel(FailureGallery):
         with self._show():
             self._drop("channel")
             self._channel, self._channel_map, self._patches, self._sights = {}, b"", {}, []
-        case = self._open
-        if not self.channel or case is None:
+        if not self.channel or self._open is None:
             return
+        case = self._case_or_raise()
         stage, channel = str(self.channel[0]), int(self.channel[1])
 
         def job(ticket: Ticket) -> None:

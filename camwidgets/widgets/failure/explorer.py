@@ -122,7 +122,7 @@ class FailureExplorer(FailureRecord):
         return self._made
 
     def choose(self, number: int) -> FailureExplorer:
-        """Open a picture by its number in the data set; returns self."""
+        """Open a picture by its number in the data set, or try it again if it could not be opened; returns self."""
         self.chosen = int(number)
         return self
 
@@ -170,7 +170,7 @@ class FailureExplorer(FailureRecord):
     def effect(self) -> Effect | None:
         """What the changes in force did to the class scores."""
         with self._lock:
-            edits = None if self._open is None else self._open.edits.copy()
+            edits = None if self._open is None else self._case_or_raise().edits.copy()
         return None if edits is None else edits.effect()
 
     @classmethod
@@ -236,6 +236,8 @@ class FailureExplorer(FailureRecord):
             self.undo() if kind == "undo" else self.redo()
         elif kind == "go":
             self.go(int(content["step"]))
+        elif kind == "retry":
+            self._try_again()
         elif kind == "trees":
             self._show_trees(str(content["what"]), content.get("target"))
         elif kind == "patch":
@@ -268,10 +270,8 @@ class FailureExplorer(FailureRecord):
         """Another data set."""
         with self._lock:
             self._make_table(dataset)  # may refuse; shows nothing as long as the lock is held
-            self.dataset, self._index, self._bundle = dataset, None, None
-            self._live.clear()
-            self._kept.clear()
-            self.chosen = None
+            self.dataset, self._bundle = dataset, None
+            self._put_away()
 
     def _take_patch(self, at: int) -> None:
         with self._lock:

@@ -18,8 +18,9 @@ from ...investigate.bundle import Bundle, open_bundle, save_bundle
 from ...investigate.failures import Decided, FailureTable
 from ..speaking import sentence
 from .case import Case, small
+from .cases import MOST_CASES, case_log
 from .page import case_page
-from .work import MOST_CASES, FailureWork, case_log
+from .work import FailureWork
 
 FORMAT = 1
 KIND = "failure-explorer"
@@ -78,7 +79,8 @@ class FailureRecord(FailureWork):
         """The log and its last cases as they are at one moment: what is done later is done to others."""
         with self._lock:
             log = self.log
-            live = {number: replace(case, edits=case.edits.copy()) for number, case in self._live.items()}
+            held = {number: self._current(case) for number, case in list(self._live.items())}
+            live = {number: replace(case, edits=case.edits.copy()) for number, case in held.items()}
         if not log["cases"]:
             raise ValueError("nothing was looked at yet: choose a failure first, then save what was found")
         some = log["cases"][-MOST_BUNDLED:]

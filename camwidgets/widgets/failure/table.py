@@ -34,6 +34,7 @@ class FailureGallery(FailureTraits):
         self.classifier, self.dataset = classifier, dataset
         self._names: Dissection | None = shipped(classifier)
         self._made: FailureTable | None = table
+        self._made_of: Any = None  # the data set it was made of, as it was given
         self._small: OrderedDict[int, str] = OrderedDict()
         self._clocks: dict[str, Clock] = {}
         super().__init__(**traits)
@@ -53,9 +54,15 @@ class FailureGallery(FailureTraits):
             found = failures(self.classifier, dataset, self.limit, clock.counted, clock.stop.is_set)
             with self._show(ticket):
                 self._over(clock, "table", "cancelled" if clock.stop.is_set() else "done")
+                if self._made is not None and self._made_of is not dataset:
+                    self._put_away()  # what was opened meanwhile was of the table that was on screen
+                self._made_of = dataset
                 self._set_table(found)
 
         self._start("table", job)
+
+    def _put_away(self) -> None:
+        """Nothing of another data set stays open or remembered."""
 
     def _set_table(self, table: FailureTable) -> None:
         with self._show():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -98,6 +99,19 @@ class FailureTraits(Speaking):
         if len(proposal.value) not in (0, 2):
             raise BadValue(f"a cell is [label, predicted], or []; got {proposal.value!r}")
         return list(proposal.value)
+
+    @t.validate("channel")
+    def _a_channel(self, proposal: Any) -> list[Any]:
+        found = list(proposal.value)
+        if not found:
+            return []
+        try:
+            stage, number = found
+            if not isinstance(stage, str) or isinstance(number, bool):
+                raise TypeError
+            return [stage, operator.index(number)]
+        except (TypeError, ValueError):
+            raise BadValue(f"a channel is [stage, number], or []; got {found!r}"[:200]) from None
 
     # ------------------------------------------------------------------ work
 

@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from dataclasses import asdict, replace
 from typing import Any
 
 import traitlets as t
 
 from ...decomposition.diff import TreeDiff
 from ...errors import choose
-from ...images import ImageSource
 from ...investigate.edit import Edit
-from ...investigate.failures import Decided, failures
 from ...investigate.interventions import Edits
 from ..speaking import sentence
 from ..worker import Superseded, Ticket
-from .case import Case, case_of
-from .channel import NOTHING, WORKING, FailureChannel
+from .case import Case
+from .cases import FailureCases
+from .channel import NOTHING, WORKING
 from .traits import ACTIONS, TOOLS, rgb
 from .words import blame_words, case_words, effect_words, log_words, trees_words
 
-LIVE = 4  # failures that are held with trees and states; of others their log
-MOST_CASES = 100
 HAND = ("tool", "action", "colour", "sigma", "outside")
 
 
-class FailureWork(FailureChannel):
+class FailureWork(FailureCases):
     """The part of `FailureExplorer` about the chosen failure."""
-
-    def __init__(self, *args: Any, **traits: Any) -> None:
-        self._live: OrderedDict[int, Case] = OrderedDict()
-        self._kept: OrderedDict[int, dict[str, Any]] = OrderedDict()  # number → the log of a case that is not live
-        super().__init__(*args, **traits)
 
     # ------------------------------------------------------------------ opening
 
@@ -77,13 +67,37 @@ class FailureWork(FailureChannel):
         self._live[case.decided.number] = case
         self._live.move_to_end(case.decided.number)
         self._retire()
-        self._case = {"state": "done", **case_words(case, self.classifier.labels)}
+        self._tell_case(case)
         self._picture = case.edits.original.tobytes()
         self._now = _changed_pixels(case.edits)
         if self.stage not in case.classifier.stages:
             self.stage = next(reversed(case.classifier.stages), "")
         self._effect, self._blame, self._trees = first, dict(WORKING), dict(WORKING)
         self._tell_log(case)
+
+    def _tell_case(self, case: Case) -> None:
+        """Its headline is the table's; whether the network is still that of the table is said beside it."""
+        known = {} if self._made is None else self._made.made_by
+        stale = known.get("weights_sha256", case.weights) != case.weights
+        self._case = {"state": "done", **case_words(case, self.classifier.labels), "stale": stale}
+
+    def _current(self, case: Case) -> Case:
+        with self._lock:
+            if not case.stale:
+                return case
+            new = case.anew()
+            self._live[case.decided.number] = new
+            if self._open is not case:
+                return new
+            self._open = new
+            with self._show():
+                self._drop("effect", "trees", "channel")
+                self._tell_case(new)
+                self._effect = {**self._effect, "state": "working"}
+                self._blame, self._trees = dict(WORKING), dict(WORKING)
+            self._start("case", lambda ticket: self._take_apart(new, ticket))
+            self._start_effect(new)
+            return new
 
     def _take_apart(self, case: Case, ticket: Ticket) -> None:
         """Blame and trees; a network that has none of them still shows the rest."""
@@ -99,48 +113,8 @@ class FailureWork(FailureChannel):
         except (ValueError, RuntimeError, KeyError) as error:
             trees = {"state": "failed", "what": "classes", "text": sentence(error)}
         with self._show(ticket):
-            self._trees = trees
-
-    def _case_of(self, number: int) -> Case:
-        """The case of a picture: as it was left, or new."""
-        return self._live[number] if number in self._live else self._again_from(number, self._kept.get(number))
-
-    def _again_from(self, number: int, log: dict[str, Any] | None) -> Case:
-        """The case of a picture, with what its log says done to it."""
-        decided = self._decided(number)
-        x = self._input(decided)
-        case = case_of(self.classifier, decided, x, self._item(number), self._names)
-        if log is not None:
-            case.edits = Edits.replay(self.classifier, x, log["edits"])
-        return case
-
-    def _decided(self, number: int) -> Decided:
-        made, samples = self._made, self._samples
-        found = next((d for d in made.decided if d.number == number), None) if made is not None else None
-        if found is not None:
-            return found
-        if samples is None or not 0 <= number < len(samples):
-            raise ValueError(f"picture {number!r} is not in the table; numbers are those of the data set")
-        one = failures(self.classifier, [samples.dataset[number]]).decided[0]  # asked for before the table was there
-        return replace(one, number=number, id=samples[number].id)
-
-    def _input(self, decided: Decided) -> ImageSource:
-        samples = self._samples
-        return samples[decided.number].open() if samples is not None else self._table_or_raise().input(decided)
-
-    def _retire(self) -> None:
-        """Of the cases that are not held any more, what was done is kept."""
-        while len(self._live) > LIVE:
-            number, case = self._live.popitem(last=False)
-            if case.edits.log:
-                self._kept[number] = case_log(case)
-        while len(self._kept) > MOST_CASES:
-            self._kept.popitem(last=False)
-
-    def _logs(self) -> dict[int, dict[str, Any]]:
-        """Every case in which something was done, as plain values."""
-        live = {number: case_log(case) for number, case in self._live.items() if case.edits.log}
-        return {**{number: one for number, one in self._kept.items() if number not in self._live}, **live}
+            if "what" not in self._trees:  # nothing else was asked for meanwhile
+                self._trees = trees
 
     # ------------------------------------------------------------------ changes
 
@@ -166,7 +140,9 @@ class FailureWork(FailureChannel):
                 rows = [{**row, "off": (row["tap"], row["channel"]) in off} for row in self._blame["rows"]]
                 self._blame = {**self._blame, "rows": rows}
             self._tell_log(case)
+        self._start_effect(case)
 
+    def _start_effect(self, case: Case) -> None:
         edits = case.edits.copy()
 
         def job(ticket: Ticket) -> None:
@@ -258,8 +234,3 @@ class FailureWork(FailureChannel):
 def _changed_pixels(edits: Edits) -> bytes:
     """The picture as it is now; nothing while only channels were switched."""
     return b"" if edits.picture is edits.original else edits.picture.tobytes()
-
-
-def case_log(case: Case) -> dict[str, Any]:
-    """A case as plain values, for the log."""
-    return {**asdict(case.decided), "edits": case.edits.to_json()}
