@@ -243,8 +243,8 @@ def test_the_rate_is_of_pictures_not_of_what_came_before_nor_of_a_burst(monkeypa
 
 def test_what_ray_does_before_the_first_picture_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[str] = []
-    monkeypatch.setattr(work, "evaluate", lambda *_, **__: told.append(bench._progress["text"]))
     bench = Benchmark("toy", "toyworld", **QUICK, engine="ray").wait()
+    monkeypatch.setattr(work, "evaluate", lambda *_, **__: told.append(bench._progress["text"]))
     try:
         bench.run().wait()
         bench.engine = "local"
