@@ -34,7 +34,7 @@ def nearest(given: str, names: Sequence[str], most: int, alike: float = 0.6) -> 
 
     Example:
         >>> nearest("dog", ["dough", "sea lion", "Maltese dog", "Eskimo dog"], 3)
-        ['Maltese dog', 'Eskimo dog', 'dough']
+        ['Eskimo dog', 'Maltese dog', 'dough']
     """
     folded = given.casefold()
     holding = [name for name in names if folded and folded in re.split(r"[^\w]+", name.casefold())]

@@ -54,6 +54,7 @@ class Evidence(_Pass):
         activations, gradients: tap → N×K×h×w tensors (float32 unless the model is float64), detached.
         cut_off: taps that the score does not depend on (their gradient is zero because no path leads there).
         logits: N×C. targets: N class indices (or the name of the callable). scores: N values y of the target.
+        weights_sha256: of the weights that the pass was made with.
     """
 
     classifier: Classifier
@@ -65,6 +66,7 @@ class Evidence(_Pass):
     logits: Tensor
     targets: tuple[int | str, ...]
     scores: Tensor
+    weights_sha256: str
 
     def __len__(self) -> int:
         return len(self.x)
@@ -103,6 +105,7 @@ class Recording(_Pass):
         self.classifier, self.x, self.stages = classifier, x, stages
         self._sites, self._y = sites, y
         self.logits = _plain(y.detach())
+        self.weights_sha256 = classifier.weights_hash()
         self.activations: dict[str, Tensor] = {
             tap: channels_first(_plain(sites[tap].detach()), tap) for tap in stages.values()
         }
@@ -138,7 +141,10 @@ class Recording(_Pass):
         if last:
             self.close()
         plain = _plain(scores.detach())
-        return Evidence(self.classifier, self.stages, self.x, self.activations, found, cut, self.logits, targets, plain)
+        return Evidence(
+            self.classifier, self.stages, self.x, self.activations, found, cut, self.logits, targets, plain,
+            self.weights_sha256,
+        )  # fmt: skip
 
     def gradients(self, scalar: Tensor, retain_graph: bool = True) -> dict[str, Tensor | None]:
         """∂scalar/∂(raw tensor) at every tap, unscaled, None where no path leads."""

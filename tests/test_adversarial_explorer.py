@@ -360,7 +360,7 @@ def test_what_cannot_be_given() -> None:
         AdversarialExplorer("toy", attacks={"mine": "no"})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="is there already"):
         AdversarialExplorer("toy", attacks={"pgd": lambda model, x, y: x})
-    with pytest.raises(TypeError, match="wrap the module first"):
+    with pytest.raises(TypeError, match="wrap it first"):
         AdversarialExplorer(small_module())  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="would send 288 MB to the browser"):
         check_size(23, (1448, 1448))

@@ -478,7 +478,7 @@ def test_wrong_arguments_are_refused_in_words() -> None:
         ({"methods": [(MASKED, {"mask": 3})]}, "did you mean 'masks'"),
         ({"methods": "gradcam"}, "methods is a list"),
         ({"opacityy": 1}, "did you mean 'opacity'"),
-        ({"classifier": torch.nn.ReLU()}, "wrap the module first"),
+        ({"classifier": torch.nn.ReLU()}, "wrap it first"),
     ):
         with pytest.raises((ValueError, TypeError)) as said:
             MethodComparison(**{"classifier": small(), "image": photo(1), **arguments})  # type: ignore[arg-type]

@@ -213,7 +213,7 @@ def test_items_scenes_pairs_and_broken_pictures() -> None:
     ("data", "error", "message"),
     [
         ([], ValueError, "empty data set"),
-        ("folder", TypeError, "a data set is a sequence"),
+        ("folder", FileNotFoundError, "there is no data set at 'folder'"),
         ([flat(RED)], TypeError, "neither open"),
         ([(flat(RED), "red", 1)], TypeError, "a tuple of 3"),
         ([(flat(RED), "pink")], ValueError, "unknown label 'pink'"),

@@ -30,7 +30,7 @@ DOORS: dict[str, Callable[[Any], Any]] = {
     "blame": lambda net: blame(net, picture(1), 0, 1),
     "evaluate": lambda net: camwidgets.evaluate(net, "toyworld"),
     "failures": lambda net: camwidgets.failures(net, "toyworld"),
-    "capture ": lambda net: fidelity(net, [picture(1)]),
+    "fidelity": lambda net: fidelity(net, [picture(1)]),
 }
 
 
@@ -40,12 +40,11 @@ class Plain(nn.Module):
 
 @pytest.mark.parametrize("name", DOORS)
 def test_a_module_or_a_name_is_told_what_to_do_with(name: str) -> None:
-    who = name.strip()
-    with pytest.raises(TypeError, match=rf"^{who} takes a Classifier; got a Plain: wrap it first, camwidgets\.wrap\("):
+    with pytest.raises(TypeError, match=rf"^{name} takes a Classifier; got a Plain: wrap it first, camwidgets\.wrap\("):
         DOORS[name](Plain())
-    with pytest.raises(TypeError, match=rf"^{who} takes .* 'toy': load it first, camwidgets\.load\('toy'\)$"):
+    with pytest.raises(TypeError, match=rf"^{name} takes .* 'toy': load it first, camwidgets\.load\('toy'\)$"):
         DOORS[name]("toy")
-    with pytest.raises(TypeError, match=rf"^{who} takes a Classifier; got int; camwidgets\.load and"):
+    with pytest.raises(TypeError, match=rf"^{name} takes a Classifier; got int; camwidgets\.load and"):
         DOORS[name](3)
 
 

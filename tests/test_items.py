@@ -644,7 +644,7 @@ def test_a_mask_is_what_is_not_black(tmp_path: Path, kind: str) -> None:
 
 
 def test_values_of_a_mask_are_palette_indices(tmp_path: Path) -> None:
-    indices = Image.fromarray(np.uint8([[0, 1], [2, 255]]), "P")
+    indices = Image.fromarray(np.array([[0, 1], [2, 255]], np.uint8), "P")
     indices.putpalette([9, 9, 9, 0, 0, 0, 255, 0, 0])
     indices.save(tmp_path / "m.png")
     np.testing.assert_array_equal(MaskFile(tmp_path / "m.png", (1,)).read(), [[False, True], [False, False]])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..evidence import record
 from ..images import ImageSource
 from .fidelity import true_changes
@@ -91,6 +92,7 @@ def contribution_curve(
     """
     import pandas as pd
 
+    check_classifier(classifier, "contribution_curve")
     check_removal(truth or "zero", means, classifier.select("stages").values())
     fills = dict(means or {}) if truth == "mean" else {}
     sums: dict[str, dict[str, Any]] = {}

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..images import ImageSource
 from .sets import Progress, check_labels, check_pictures
 from .tree import decompose
@@ -58,6 +59,7 @@ def discriminativeness(
     true = check_labels(classifier, labels, count)
     if least < 1:
         raise ValueError(f"least is a number of times, at least 1; got {least!r}")
+    check_classifier(classifier, "discriminativeness")
     taps = classifier.select("stages")
     counts = {stage: torch.zeros(count, tap.channels, dtype=torch.int32) for stage, tap in taps.items()}
     classes = []

@@ -27,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..classifiers.taps import Tap
 from ..evidence import record
 from .naming import SHIPPED, Dissection, Name
@@ -68,6 +69,7 @@ def dissect(
         raise ValueError("no picture was given to dissect the channels with")
     if not quantiles or not all(0 < q < 1 for q in quantiles):
         raise ValueError(f"quantiles lie between 0 and 1; got {tuple(quantiles)}")
+    check_classifier(classifier, "dissect")
     stages = classifier.select(taps)
     total = 2 * len(data)
     thresholds = _thresholds(classifier, data, stages, quantiles, lambda done: _tell(progress, done, total))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier, Target
+from ..classifiers.given import check_classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, capture
 from ..images import ImageSource
@@ -63,6 +64,7 @@ def fidelity(
     import pandas as pd
 
     count = check_decisions(decisions)
+    check_classifier(classifier, "fidelity")
     fills = check_removal(removal, means, classifier.select("stages").values())
     evidence = capture(classifier, image, target)
     if not isinstance(evidence, Evidence) or len(evidence) != 1:

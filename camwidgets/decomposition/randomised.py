@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..classifiers.guards import undisturbed
 from ..classifiers.notes import flat
 from ..errors import choose
@@ -62,6 +63,7 @@ def randomised(classifier: Classifier, order: str = "cascading", seed: int = 0) 
 
 def parameter_groups(classifier: Classifier) -> dict[str, list[str]]:
     """Group (from "head" down to the first stage) → names of the modules in it that own parameters ("": the whole)."""
+    check_classifier(classifier, "parameter_groups")
     stages = classifier.select("stages")
     owners = [name for name, module in classifier.module.named_modules() if list(module.parameters(recurse=False))]
     seen = _watched(classifier)

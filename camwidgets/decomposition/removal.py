@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..errors import choose
 from ..evidence import Evidence, record
 from ..images import ImageSource
@@ -79,6 +80,7 @@ def removal_curve(
     """
     import pandas as pd
 
+    check_classifier(classifier, "removal_curve")
     count, taps = check_pictures(pictures), classifier.select(stages)
     for name in taps:
         choose("stage", name, classifier.stages)

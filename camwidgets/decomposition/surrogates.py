@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.given import check_classifier
 from ..classifiers.taps import Tap
 from ..errors import choose
 from ..evidence import record
@@ -79,6 +80,7 @@ def surrogate(
     """
     import pandas as pd
 
+    check_classifier(classifier, "surrogate")
     count, stages = check_pictures(pictures), classifier.select("stages")
     true = check_labels(classifier, labels, count)
     choose("ranking", ranking, RANKINGS)

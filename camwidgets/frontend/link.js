@@ -55,6 +55,7 @@ export class Link {
   }
 
   send(content, buffers) {
+    if (content.kind === "save") this.saving = (this.saving || 0) + 1;
     this.model.send(content, undefined, buffers);
     if (["offer", "open", "upload", "save"].includes(content.kind)) this.expect();
   }
@@ -77,6 +78,19 @@ export class Link {
   }
 
   answered() { clearTimeout(this.silence); }
+
+  /** Of two views of one widget only the one that asked for a file takes it. */
+  takes() {
+    if (!this.saving) return false;
+    this.saving -= 1;
+    return true;
+  }
+
+  /** A page shows work that it did not ask for: is there a kernel that does it? */
+  ping() {
+    this.model.send({ kind: "ping" });
+    this.silence = setTimeout(() => this.heard.silent(NO_ANSWER), SILENCE);
+  }
 
   close() {
     this.answered();

@@ -43,6 +43,7 @@ export class Shell {
     this.on(["_status"], () => this.status());
     this.stops.push(listen(this.model, "msg:custom", (content, buffers) => this.receive(content, buffers)));
     this.root.addEventListener("keydown", (event) => this.key(event));
+    if (!this.still && (this.get("_status") || {}).state === "working") this.link.ping();
     const watch = new ResizeObserver(() => this.resized());
     watch.observe(sized);
     this.stops.push(() => watch.disconnect());
@@ -81,9 +82,9 @@ export class Shell {
   }
 
   receive(content, buffers) {
-    const file = fileOf(content, buffers);
-    if (!file) return;
     this.link.answered();
+    const file = fileOf(content, buffers);
+    if (!file || !this.link.takes()) return;
     download(file, content.name);
     say(this.busy, `saved ${content.name}`);
   }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class Ground:
 
     Attributes:
         x: 1×3×H×W input. logits: of it. target: class index. picture: H×W×3 uint8, crisp. number: counts the grounds
-            of one comparison, so that the front end can tell them apart.
+            of one comparison, so that the front end can tell them apart. weights: the hash of those that were run.
     """
 
     classifier: Classifier
@@ -42,6 +42,12 @@ class Ground:
     picture: np.ndarray
     name: str
     number: int
+    weights: str
+
+    @property
+    def stale(self) -> bool:
+        """Whether the network has other weights by now."""
+        return self.classifier.weights_hash() != self.weights
 
     @property
     def label(self) -> str:
@@ -83,17 +89,17 @@ def new_ground(
     tell(f"running {ask.network} on {source.text} …")
     x = classifier.preprocess(opened(source))
     with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
+        weights = classifier.weights_hash()
         logits = classifier.logits(x)[0].float().cpu()
     best = classifier.ranked(logits, 1)[0].index
     target = best if ask.target is None else classifier.index(ask.target)
     check()
-    classifier.weights_hash()  # once, here: no cell's time is to include it
     picture = crisper(classifier, classifier.pictures(x)[0], opened(source))
-    return Ground(classifier, x, logits, target, picture, source.text, number)
+    return Ground(classifier, x, logits, target, picture, source.text, number, weights)
 
 
 def other_class(ground: Ground, target: int | str | None, number: int) -> Ground:
     """The same picture and network, another class: no pass."""
     best = ground.classifier.ranked(ground.logits, 1)[0].index
     index = best if target is None else ground.classifier.index(target)
-    return Ground(ground.classifier, ground.x, ground.logits, index, ground.picture, ground.name, number)
+    return replace(ground, target=index, number=number)

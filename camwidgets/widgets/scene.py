@@ -130,12 +130,9 @@ class Scene:
 
 
 def make_scene(
-    evidence: Evidence, method: str, source: ImageSource = None, name: str = "picture", number: int = 1
+    evidence: Evidence, method: str, picture: np.ndarray, name: str = "picture", number: int = 1
 ) -> Scene:
-    """All maps of one method for one picture's evidence.
-
-    `source` is the picture as opened by the user, for a crisper view; without it the network's own view is drawn.
-    """
+    """All maps of one method for one picture's evidence. `picture`: what the network saw, as `crisper` makes it."""
     found = find_evidence(method)
     maps = {}
     for sign in found.signs:
@@ -145,12 +142,7 @@ def make_scene(
             maps[sign, stage, False] = one_map(evidence, found, tap, sign)
             if tap.pooled_by > 1 and "gradients" in found.needs:
                 maps[sign, stage, True] = one_map(evidence, found, tap, sign, next_layer=True)
-    return Scene(evidence, found, maps, crisp(evidence, source), name, number)
-
-
-def crisp(evidence: Evidence, source: ImageSource) -> np.ndarray:
-    """The part of the picture that the network saw, in up to twice as many pixels; H×W×3 uint8."""
-    return crisper(evidence.classifier, evidence.pictures[0], source)
+    return Scene(evidence, found, maps, picture, name, number)
 
 
 def crisper(classifier: Classifier, seen: np.ndarray, source: ImageSource) -> np.ndarray:

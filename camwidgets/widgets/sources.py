@@ -115,6 +115,17 @@ class _Sample:
         return samples.picture(self.name)
 
 
+def stamp(source: Source) -> tuple[int, int] | None:
+    """When a picture's file was written and its size; None for what is in memory, or gone."""
+    if not isinstance(source.image, Path):
+        return None
+    try:
+        found = source.image.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
 def opened(source: Source) -> Any:
     """What `Classifier.preprocess` takes."""
     return source.image.open() if isinstance(source.image, _Sample) else source.image

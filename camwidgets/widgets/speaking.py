@@ -57,11 +57,20 @@ class Speaking(AnyWidget):
         try:
             with self._lock:
                 super().set_state(sync_data)
-        except t.TraitError as error:
-            self._fail(error)
+        except (t.TraitError, ValueError, OSError) as error:
+            self._refuse(error)
             self.send_state(list(sync_data))
 
     def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._status = failure(error, self._stays)
+
+    def _refuse(self, error: BaseException) -> None:
+        """What a person did is not valid, or cannot be done."""
+        self._fail(error)
+
+    def _lost(self, error: BaseException) -> None:
+        """A worker's job ended in what nobody expected: an error in telling an error, a module that calls exit()."""
         with self._lock:
             self._status = failure(error, self._stays)
 
@@ -77,10 +86,13 @@ class Speaking(AnyWidget):
                 self._status = {"state": "idle"}
 
     def _hear(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
+        if content.get("kind") == "ping":  # a page that shows work asks whether anybody does it
+            self.send({"kind": "pong"})
+            return
         try:
             self._act(content, buffers)
         except Exception as error:  # noqa: BLE001 - JupyterLab hides errors in callbacks; the widget shows them
-            self._fail(error)
+            self._refuse(error)
 
     def _act(self, content: dict[str, Any], buffers: list[Any]) -> None:
         """What a message from the front end asks for."""

@@ -44,6 +44,7 @@ class Subject(Speaking):
     def __init__(self, pictures: Pictures, networks: Networks, **traits: Any) -> None:
         self._local = threading.local()
         self._ready = False
+        self._objection: dict[str, str] = {}  # what was refused while the worker was busy
         self.pictures, self.networks = pictures, networks
         super().__init__(self._worker.lock, **traits)
 
@@ -96,6 +97,7 @@ class Subject(Speaking):
             self._withdraw()
             self._status = offer(self.network)
             return
+        self._objection = {}
         self._status = {"state": "working", "text": "waiting for the network …"}
         self._request(download)
 
@@ -120,7 +122,24 @@ class Subject(Speaking):
 
     def _fail(self, error: BaseException) -> None:
         shown = self._revert()
+        self._objection = {}
         self._status = failure(error, "The view stays as it was." if shown else "")
+
+    def _refuse(self, error: BaseException) -> None:
+        with self._lock:
+            if not self._worker.busy:
+                self._fail(error)
+                return
+            self._objection = self._status = failure(error, "What is being worked on goes on.")
+
+    def _come_to_rest(self) -> None:
+        """The answer is there; what was refused while it was on its way is still said."""
+        self._status, self._objection = self._objection or {"state": "idle"}, {}
+
+    def _check_there(self) -> None:
+        """RuntimeError where what is on screen is not what is asked for, since that must be downloaded first."""
+        if self._status["state"] == "offer":
+            raise RuntimeError(f"{self._status['text']} Call download(), or choose another network.")
 
     def _revert(self) -> bool:
         """Set what is asked for back to what is shown; False where nothing is."""

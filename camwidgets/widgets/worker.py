@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Generic, TypeVar
@@ -78,10 +79,13 @@ class Worker(Generic[Job]):
         ['a']
     """
 
-    def __init__(self, work: Callable[[Job, Ticket], None], name: str = "camwidgets") -> None:
+    def __init__(
+        self, work: Callable[[Job, Ticket], None], name: str = "camwidgets",
+        lost: Callable[[BaseException], None] | None = None,
+    ) -> None:  # fmt: skip
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
-        self._work, self._name = work, name
+        self._work, self._name, self._lost = work, name, lost
         self._waiting: tuple[Job, Ticket] | None = None
         self._running: Ticket | None = None
         self._thread: threading.Thread | None = None
@@ -94,7 +98,8 @@ class Worker(Generic[Job]):
                 return
             self._drop()
             self._waiting = (job, Ticket())
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # a fork takes no threads with it
+                self._running = None
                 self._thread = threading.Thread(target=self._loop, name=self._name, daemon=True)
                 self._thread.start()
                 _open.add(self)
@@ -149,11 +154,21 @@ class Worker(Generic[Job]):
                 self._waiting, self._running = None, ticket
             try:
                 self._work(job, ticket)
+            except BaseException as error:  # noqa: BLE001 - the thread outlives whatever a job does
+                self._tell_lost(error)
             finally:
                 with self._changed:
                     self._running = None
                     self._changed.notify_all()
             del job, ticket  # nothing of the last answer is held while this thread sleeps
+
+    def _tell_lost(self, error: BaseException) -> None:
+        try:
+            if self._lost is None:
+                raise error
+            self._lost(error)
+        except BaseException:  # noqa: BLE001 - there is nobody left to tell but who reads the kernel's log
+            traceback.print_exc()
 
 
 @atexit.register

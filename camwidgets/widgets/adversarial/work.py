@@ -35,8 +35,10 @@ class AdversarialWork(AdversarialTraits):
         self._numbers = 0
         self._no_tree = ""
         self._trouble: dict[str, str] = {}  # what went wrong with the last run; a look that ends later does not hide it
-        self._worker: Worker[Asked] = Worker(self._look, "camwidgets-adversarial-look")
-        self._runner: Worker[tuple[Asked, Pace]] = Worker(self._run, "camwidgets-adversarial-run")
+        self._worker: Worker[Asked] = Worker(self._look, "camwidgets-adversarial-look", self._lost)
+        self._runner: Worker[tuple[Asked, Pace]] = Worker(
+            self._run, "camwidgets-adversarial-run", self._lost
+        )
         super().__init__(pictures, networks, **traits)
 
     # ------------------------------------------------------------------ what may be asked
@@ -95,11 +97,13 @@ class AdversarialWork(AdversarialTraits):
             for name, value in ground.traits().items():
                 setattr(self, name, value)
             self._scene = {**self._scene, "stages": list(ground.classifier.stages)}
+            self.picture, self.network = asked.subject.picture, asked.subject.network
             if self.target == asked.target:
                 self.target = target
             if new_network:
                 self._labels, self._networks = list(ground.classifier.labels), self.networks.options()
-            self._status = self._trouble or {"state": "idle"}
+            self._come_to_rest()
+            self._status = self._trouble or self._status
             self._write_code()
 
     def _revert(self) -> bool:

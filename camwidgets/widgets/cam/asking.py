@@ -23,7 +23,7 @@ class Asking(ExplorerTraits):
         self._answered: Request | None = None
         self._sign_follows = False  # a new method comes with its published sign, unless one was chosen since
         self._pipeline = Pipeline(pictures, networks)
-        self._worker: Worker[Request] = Worker(self._work, "camwidgets-explorer")
+        self._worker: Worker[Request] = Worker(self._work, "camwidgets-explorer", self._lost)
         super().__init__(pictures, networks, **traits)
 
     # ------------------------------------------------------------------ what may be asked
@@ -57,7 +57,8 @@ class Asking(ExplorerTraits):
             return
         if change.name == "method":
             self._sign_follows = True
-        if change.name in ("picture", "network") and self.target is not None:
+        shown = None if self._shown is None else self._shown.target
+        if change.name in ("picture", "network") and self.target is not None and self.target == shown:
             self.target = None  # asks again, for the top class of what is new
             return
         self._submit()
@@ -89,7 +90,8 @@ class Asking(ExplorerTraits):
         with self._one_message():
             for name, value in scene.traits().items():
                 setattr(self, name, value)
-            self.target = scene.target
+            self.picture, self.network = request.picture, request.network
+            self.target, self.method = scene.target, scene.method.name
             if self._sign_follows:
                 self.gradient, self._sign_follows = scene.method.gradient, False
             self.stages = [s for s in self.stages if s in scene.evidence.stages] or scene.defaults
@@ -100,7 +102,7 @@ class Asking(ExplorerTraits):
                 self.channel_stage = ""
             self._derive()
             self._draw_channel()
-            self._status = {"state": "idle"}
+            self._come_to_rest()
 
     def _revert(self) -> bool:
         with self._one_message():

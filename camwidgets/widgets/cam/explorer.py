@@ -101,7 +101,8 @@ class CamExplorer(Asking):
     @property
     def explanation(self) -> Explanation:
         """The `Explanation` of the current view (all channels), from what is kept: no pass through the network."""
-        return self._explanation(self.wait()._scene_now())
+        self.wait()._check_there()
+        return self._explanation(self._scene_now())
 
     def cancel(self) -> None:
         """Drop what is being worked on; the view stays as it is."""

@@ -15,7 +15,7 @@ from ...explanation import Explanation
 from ...images import ImageSource
 from .. import assets
 from ..page import alone
-from ..scene import Scene, make_scene, menus
+from ..scene import Scene, crisper, make_scene, menus
 from .traits import DEFAULTS
 
 FILES = {"bundle": ("zip", "application/zip"), "html": ("html", "text/html")}
@@ -44,7 +44,7 @@ def export_html(
         >>> export_html(evidence, name="cat")[:15]
         '<!doctype html>'
     """
-    return page(make_scene(evidence, method, image, name), view)
+    return page(make_scene(evidence, method, crisper(evidence.classifier, evidence.pictures[0], image), name), view)
 
 
 def page(scene: Scene, view: Mapping[str, Any] | None = None) -> str:

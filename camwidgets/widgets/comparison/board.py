@@ -99,14 +99,15 @@ class Board(ComparisonTraits):
         with self._one_message():
             for name, value in ground.traits().items():
                 setattr(self, name, value)
-            self.target = ground.target
+            self.picture, self.network, self.target = ask.picture, ask.network, ground.target
             for cell in self._all.values():
                 cell.restart("unchecked" if new_network or cell.state in ("unchecked", "unfit") else "waiting")
                 cell.patient = False
                 self._give_back(cell)
             if new_network:
                 self._labels, self._networks = list(ground.classifier.labels), self.networks.options()
-            self._progress, self._status = {}, {"state": "idle"}
+            self._progress = {}
+            self._come_to_rest()
             self._draw()
 
     def _take_slot(self, cell: Cell) -> None:

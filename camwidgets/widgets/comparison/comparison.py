@@ -107,6 +107,7 @@ class MethodComparison(Queue):
     @property
     def explanations(self) -> dict[str, Explanation]:
         """The maps that are done, by name: "gradcam", "gradcam enhanced"; a second Grad-CAM is "gradcam (2)"."""
+        self._check_there()
         with self._worker.lock:
             names = self._names()
             return {names[cell.id]: cell.explanation for cell in self._shown if cell.explanation is not None}

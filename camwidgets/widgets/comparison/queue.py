@@ -38,7 +38,7 @@ class Queue(Board):
     def __init__(self, pictures: Pictures, networks: Networks, given: Sequence[Given], **traits: Any) -> None:
         self._idle = True  # nothing is asked of the worker; changed under its lock only
         self._menu_of: object = None  # the classifier for which the menu says what cannot be served
-        self._worker: Worker[Ask | None] = Worker(self._work, "camwidgets-comparison")
+        self._worker: Worker[Ask | None] = Worker(self._work, "camwidgets-comparison", self._lost)
         super().__init__(pictures, networks, given, **traits)
         self._methods = [method_words(method, {}, None) for method in methods().values()]
 
@@ -48,7 +48,8 @@ class Queue(Board):
     def _asked(self, change: Any) -> None:
         if not self._ready or self._muted:
             return
-        if change.name != "target" and self.target is not None:
+        shown = None if self._ground is None else self._ground.target
+        if change.name != "target" and self.target is not None and self.target == shown:
             self.target = None  # asks again, for the top class of what is new
             return
         self._submit()
@@ -102,6 +103,11 @@ class Queue(Board):
         self._idle = True
         self._fail(error)
 
+    def _lost(self, error: BaseException) -> None:
+        with self._lock:
+            self._idle = True
+            super()._lost(error)
+
     def _next(self, ticket: Ticket) -> Callable[[Ticket], None] | None:
         with self._worker.lock:
             ticket.check()
@@ -135,11 +141,15 @@ class Queue(Board):
 
     def _prepare(self, ask: Ask, ticket: Ticket) -> Ground:
         number, old, ground = self._numbers + 1, self._answered, self._ground
-        if ground is not None and old is not None and (old.picture, old.network) == (ask.picture, ask.network):
+        same = old is not None and (old.picture, old.network) == (ask.picture, ask.network)
+        if ground is not None and same and not ground.stale:
             return other_class(ground, ask.target, number)
         return new_ground(ask, self.pictures, self.networks, number, partial(self._tell, ticket=ticket), ticket.check)
 
     def _run(self, task: Task, ticket: Ticket) -> None:
+        if task.ground.stale and self._answered is not None:  # trained meanwhile: all maps are of the same weights
+            self._renew(self._answered, ticket)
+            return
         work = {"check": self._check, "map": self._make, "curves": self._follow}[task.kind]
         try:
             work(task, ticket)
