@@ -6,6 +6,7 @@ import copy
 import pickle
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
+import camwidgets
 from camwidgets import Classifier, explain, wrap
 
 
@@ -225,3 +228,110 @@ def test_a_quantised_network_has_no_gradients_and_says_so() -> None:
     assert explain(classifier, noise(), "rise", masks=8).probability is not None
     with pytest.raises(ValueError, match=r"quantised.*no gradients"):
         explain(classifier, noise())
+
+
+# ------------------------------------------------------------------------------------------------ prepared copies
+
+
+def logits_of(classifier: Classifier, x: Tensor) -> Tensor:
+    return camwidgets.capture(classifier, x, target=0).logits
+
+
+def trained(net: nn.Module) -> nn.Module:
+    """Statistics as after training, in float64, where only a wrong fold could show."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.3)
+            module.running_var.uniform_(0.5, 2)
+    return net.double()
+
+
+def pruned(net: Net) -> None:
+    prune.l1_unstructured(net.c2, "weight", 0.5)
+
+
+def pruned_norm(net: Net) -> None:
+    prune.l1_unstructured(net.b2, "weight", 0.5)
+
+
+def old_weight_norm(net: Net) -> None:
+    weight_norm(net.c2)
+
+
+def old_spectral_norm(net: Net) -> None:
+    spectral_norm(net.c2)
+
+
+def new_weight_norm(net: Net) -> None:
+    parametrizations.weight_norm(net.c2)
+
+
+def hooked(net: Net) -> None:
+    net.c2.register_forward_hook(lambda module, given, out: out * 2)
+
+
+def hooked_norm(net: Net) -> None:
+    net.b2.register_forward_pre_hook(lambda module, given: (given[0] + 1,))
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(
+    "change", [pruned, pruned_norm, old_weight_norm, old_spectral_norm, new_weight_norm, hooked, hooked_norm]
+)
+def test_layers_whose_weights_are_made_by_hooks_are_not_folded(change: Callable[[Net], None]) -> None:
+    torch.manual_seed(0)
+    net = Net()
+    change(net)
+    classifier = around(trained(net).train())
+    x = noise().double()
+    before = logits_of(classifier, x)
+    prepared = classifier.prepared()
+    torch.testing.assert_close(logits_of(prepared, x), before, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(logits_of(classifier, x), before, rtol=0, atol=0)
+    assert isinstance(prepared.module.get_submodule("b1"), nn.Identity)  # the other pair is folded
+    assert isinstance(prepared.module.get_submodule("b2"), nn.BatchNorm2d)
+
+
+class Reads(Net):
+    """Reads the first convolution's output a second time, beside its BatchNorm."""
+
+    how = "function"
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.c1(x)
+        if self.how == "before":
+            y.mul_(1.001)
+        z = self.b1(y)
+        if self.how == "function":
+            z = z + y * 1e-3
+        if self.how == "view":
+            z = z + y.transpose(1, 2).transpose(1, 2) * 1e-3
+        if self.how == "module":
+            z = z + 1e-3 * self.d(y)
+        x = F.relu(z)
+        return self.fc(F.relu(self.b2(self.c2(x))).mean((2, 3)))
+
+
+@pytest.mark.parametrize("how", ["function", "view", "module", "before"])
+def test_a_convolution_that_something_else_reads_is_not_folded(how: str) -> None:
+    torch.manual_seed(0)
+    net = Reads()
+    net.how = how
+    classifier = around(trained(net))
+    x = noise().double()
+    prepared = classifier.prepared()
+    torch.testing.assert_close(logits_of(prepared, x), logits_of(classifier, x), rtol=1e-12, atol=1e-12)
+    assert isinstance(prepared.module.get_submodule("b1"), nn.BatchNorm2d)
+    assert isinstance(prepared.module.get_submodule("b2"), nn.Identity)
+
+
+def test_a_norm_with_two_names_is_folded_under_both() -> None:
+    torch.manual_seed(0)
+    net = Net()
+    net.alias = net.b1
+    prepared = around(trained(net)).prepared()
+    x = noise().double()
+    torch.testing.assert_close(logits_of(prepared, x), logits_of(around(net), x), rtol=1e-12, atol=1e-12)
+    assert prepared.module.get_submodule("alias") is prepared.module.get_submodule("b1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -110,7 +111,7 @@ def test_what_cannot_be_folded_stays_as_it_is() -> None:
 
 def test_a_fold_that_would_change_the_answer_is_refused() -> None:
     class Shortcut(nn.Module):
-        """The value before the BatchNorm is used a second time."""
+        """The weights before the BatchNorm are used a second time, past their module."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -118,8 +119,8 @@ def test_a_fold_that_would_change_the_answer_is_refused() -> None:
             self.head = nn.Linear(4, 3)
 
         def forward(self, x: Tensor) -> Tensor:
-            raw = self.conv(x)
-            return self.head((torch.relu(self.norm(raw)) + raw).mean((2, 3)))
+            raw = F.conv2d(x, self.conv.weight, self.conv.bias, 2, 1)
+            return self.head((torch.relu(self.norm(self.conv(x))) + raw).mean((2, 3)))
 
     module = Shortcut().eval()
     module.norm.bias.data.fill_(3)

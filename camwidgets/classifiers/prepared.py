@@ -10,14 +10,20 @@ random weights ResNet-50's by up to 6e-3; in float64 nothing differs. This is wh
 from __future__ import annotations
 
 import copy
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from .classifier import Classifier
-from .guards import undisturbed
+from .guards import every_module, undisturbed
+from .notes import flat
 from .taps import Tap
 
 TOLERANCE = 1e-3  # of the largest value: beyond this, what was folded was not what it seemed
@@ -66,46 +72,81 @@ def prepare(classifier: Classifier) -> PreparedClassifier:
     return made
 
 
+class _Watch(TorchDispatchMode):
+    """What is called in a pass, and how often each convolution's output is read, by whatever operation."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.convs = {name for name, child in module.named_modules() if _is_conv(child)}
+        self.norms = {name for name, child in module.named_modules() if _is_fixed_norm(child)}
+        self.calls: list[tuple[str, Any, Any]] = []  # module, its input, its output; kept, so that ids stay theirs
+        self.made: dict[int, str] = {}  # id of an output → the convolution that made it
+        self.reads: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        for one in {id(value) for value in flat((args, tuple(kwargs.values())))}:
+            if one in self.made:
+                self.reads[self.made[one]] += 1
+        return func(*args, **kwargs)
+
+    @contextmanager
+    def attached(self) -> Iterator[None]:
+        mine = get_ident()
+        with ExitStack() as stack:
+            for name, child in self.module.named_modules():
+
+                def called(m: nn.Module, given: Any, out: Any, name: str = name) -> None:
+                    if get_ident() == mine:
+                        self.calls.append((name, given[0] if given else None, out))
+                        if name in self.convs:
+                            self.made[id(out)] = name
+
+                stack.callback(child.register_forward_hook(called).remove)
+            yield
+
+
 def _pairs(classifier: Classifier, noise: Tensor) -> tuple[list[tuple[str, str]], frozenset[str]]:
-    """(convolution, BatchNorm) names where the one is called once and feeds the other, which is called once.
+    """(convolution, BatchNorm) names where the one is called once and read by the other alone, which is called once.
 
     Beside them the names of all modules whose output is such a convolution's.
     """
-    seen: list[tuple[str, nn.Module, Any, Any]] = []
-    handles = [
-        child.register_forward_hook(lambda m, i, out, name=name: seen.append((name, m, i[0] if i else None, out)))
-        for name, child in classifier.module.named_modules()
-    ]
-    try:
-        with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
-            classifier.logits(classifier.preprocess(noise))
-    finally:
-        for handle in handles:
-            handle.remove()
-    calls = [name for name, *_ in seen]
-    made = {id(out): name for name, module, _, out in seen if _is_conv(module) and calls.count(name) == 1}
+    x = classifier.preprocess(noise)
+    with classifier.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(classifier.module):
+        watch = _Watch(classifier.module)
+        with watch.attached(), watch:
+            classifier.logits(x)
+    calls = Counter(name for name, *_ in watch.calls)
     pairs = [
-        (made[id(given)], name)
-        for name, module, given, _ in seen
-        if _is_fixed_norm(module) and calls.count(name) == 1 and id(given) in made
+        (watch.made[id(given)], name)
+        for name, given, _ in watch.calls
+        if name in watch.norms and calls[name] == 1 and id(given) in watch.made
     ]
-    fed = [conv for conv, _ in pairs]
-    pairs = [(conv, norm) for conv, norm in pairs if fed.count(conv) == 1]
-    outputs = {id(out) for name, _, _, out in seen if name in {conv for conv, _ in pairs}}
-    return pairs, frozenset(name for name, _, _, out in seen if id(out) in outputs)
+    pairs = [(conv, norm) for conv, norm in pairs if calls[conv] == 1 and watch.reads[conv] == 1]
+    folded = {conv for conv, _ in pairs}
+    outputs = {id(out) for name, _, out in watch.calls if name in folded}
+    return pairs, frozenset(name for name, _, out in watch.calls if id(out) in outputs)
 
 
 def _is_conv(module: nn.Module) -> bool:
-    return type(module) is nn.Conv2d
+    return type(module) is nn.Conv2d and _is_plain(module)
 
 
 def _is_fixed_norm(module: nn.Module) -> bool:
     """BatchNorm with stored statistics; without them it depends on the batch and cannot be folded."""
-    return type(module) is nn.BatchNorm2d and module.running_mean is not None
+    return type(module) is nn.BatchNorm2d and module.running_mean is not None and _is_plain(module)
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether its weights are its own and it computes with them alone: no hook makes them (pruning, weight_norm,
+    spectral_norm) or changes what goes in or comes out."""
+    own = all(name in module._parameters for name in ("weight", "bias"))
+    return own and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def _fold(module: nn.Module, conv: str, norm: str) -> None:
-    """Put the BatchNorm's factor and offset into the convolution; an identity takes its place and its name."""
+    """Put the BatchNorm's factor and offset into the convolution; an identity takes its place and names."""
     layer, batch = module.get_submodule(conv), module.get_submodule(norm)
     assert isinstance(layer, nn.Conv2d)
     assert isinstance(batch, nn.BatchNorm2d)
@@ -115,8 +156,11 @@ def _fold(module: nn.Module, conv: str, norm: str) -> None:
         layer.weight, layer.bias = fuse_conv_bn_weights(
             layer.weight, layer.bias, batch.running_mean, batch.running_var, batch.eps, batch.weight, batch.bias
         )
-    parent, _, last = norm.rpartition(".")
-    setattr(module.get_submodule(parent), last, nn.Identity())
+    identity = nn.Identity()
+    for parent in every_module(module):
+        for name, child in parent._modules.items():
+            if child is batch:  # under each of its names
+                parent._modules[name] = identity
 
 
 def _check(original: Classifier, made: Classifier, noise: Tensor) -> None:
