@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import camwidgets
 from camwidgets import TreeExplorer
 from camwidgets.decomposition.ablation import ablate
+from camwidgets.widgets.tree.work import TreeMaker
 from tests.explorer_nets import LABELS, Gate, photo, small, small_module
 
 SETTINGS = ("picture", "target", "top", "depth", "conditional", "sign", "merge", "removal")
@@ -268,3 +270,77 @@ def test_what_an_interrupt_left_is_mended_by_asking_again(held: TreeExplorer, mo
     held.wait()
     assert held._now().want.picture == "p3"
     assert_agrees(held)
+
+
+# ---------------------------------------------------------------------------------------------- beside the tree
+
+
+def test_a_click_does_not_lose_the_file_that_is_being_written(
+    held: TreeExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    begun, go_on = threading.Event(), threading.Event()
+    whole = TreeMaker.full
+
+    def slowly(self: TreeMaker, *args: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        return whole(self, *args)
+
+    monkeypatch.setattr(TreeMaker, "full", slowly)
+    monkeypatch.setattr(held.head, "send", lambda content, buffers=None: sent.append(content))
+    label = held.tree.label
+    hear(held, "save", what="html")
+    assert begun.wait(60)
+    hear(held, "save", what="svg")
+    held.select(1)
+    held.target = "owl"
+    assert held._worker.wait(60)
+    assert held._now().tree.label == "owl"
+    assert held.head.status["state"] == "working"  # the file
+    go_on.set()
+    held.wait()
+    name = f"why-{label.replace(' ', '_')}"
+    assert [one["name"] for one in sent] == [f"{name}.html", f"{name}.svg"]  # of what was on screen
+    assert held.head.status == {"state": "idle"}
+    hear(held, "save", what="doc")
+    assert "unknown file" in (held.error or "")
+
+
+def test_a_file_can_be_broken_off(held: TreeExplorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[dict[str, Any]] = []
+    begun, go_on = threading.Event(), threading.Event()
+
+    def never(self: TreeMaker, shown: Any, tell: Any) -> Any:
+        begun.set()
+        assert go_on.wait(60)
+        tell("nobody listens")
+        raise AssertionError("it was broken off")
+
+    monkeypatch.setattr(TreeMaker, "full", never)
+    monkeypatch.setattr(held.head, "send", lambda content, buffers=None: sent.append(content))
+    hear(held, "save", what="html")
+    assert begun.wait(60)
+    hear(held, "cancel")
+    assert held.head.status == {"state": "idle"}
+    go_on.set()
+    hear(held, "save", what="svg")
+    assert held.wait().error is None
+    assert [one["name"].rpartition(".")[2] for one in sent] == ["svg"]
+
+
+def test_taking_the_second_class_away_waits_for_nobody(held: TreeExplorer, gate: Gate) -> None:
+    begin(gate, lambda: setattr(held, "beside", "owl"))
+    second = held._second
+    assert second is not None
+    held.beside = None
+    thread = second._worker._thread
+    assert thread is not None
+    assert thread.is_alive()  # in the middle of its pass still
+    assert len(held.children) == 2
+    gate.open.set()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert second._maker._recorded is None
+    held.select(1)
+    assert_agrees(held.wait())

@@ -137,7 +137,7 @@ class TreeActs(TreeTraits):
         elif kind == "do":
             self._do(str(content["what"]))
         elif kind == "save":
-            self._submit(self._want(self.opened), str(content["what"]))
+            self._save(str(content["what"]))
         elif kind == "index":
             self._hear_index(content)
         elif kind == "dismiss":
@@ -173,7 +173,7 @@ class TreeActs(TreeTraits):
     def _set_beside(self, _: Any) -> None:
         if self._second is not None:
             self.children = self.children[:2]
-            self._second.close()
+            self._second._end()
             self._second = None
         if self.beside is not None:
             from .explorer import TreeExplorer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import traitlets as t
@@ -14,19 +14,10 @@ from ..sources import Pictures
 from ..speaking import BadValue, checked, failure
 from ..worker import Ticket, Worker, answering
 from .acts import TreeActs
-from .export import FILES, export, file_name
 from .panel import TreePanel
 from .telling import Telling
 from .traits import SETTINGS
 from .work import Shown, TreeMaker, Want
-
-
-@dataclass(frozen=True)
-class Job:
-    """A view to be shown; with `file`, also something to be written and sent to the browser."""
-
-    want: Want
-    file: str = ""
 
 
 class TreeAsking(TreeActs):
@@ -36,10 +27,11 @@ class TreeAsking(TreeActs):
     pictures: Pictures
     head: TreePanel
     _maker: TreeMaker
-    _worker: Worker[Job]
+    _worker: Worker[Want]
     _telling: Telling
     _local: Any
     _ready: bool = False
+    _at_work = _ended = False
     _newest: Want | None = None  # what was asked for last, or is shown since
 
     @t.validate("picture")
@@ -113,11 +105,11 @@ class TreeAsking(TreeActs):
         of = None if self._shown is None else self._shown.tree
         return replace(want, opened=opened, selected=self.selected, removed=self.removed, of=of)
 
-    def _submit(self, want: Want, file: str = "") -> None:
+    def _submit(self, want: Want) -> None:
         if want.picture:
             with self._worker.lock:
                 self._newest = want
-                self._worker.submit(Job(want, file))
+                self._worker.submit(want)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setting = name in SETTINGS and self._ready and not self._cross_validation_lock  # not while several are set
@@ -138,31 +130,38 @@ class TreeAsking(TreeActs):
     def _cancel(self) -> None:
         """What runs is not wanted any more: what is asked for goes back to what is shown."""
         with self._worker.lock:
+            self._no_files()
             if self._worker.cancel():
                 self._revert()
             self._tell_head({"state": "idle"})
 
     # ------------------------------------------------------------------ the worker's thread
 
-    def _work(self, job: Job, ticket: Ticket) -> None:
+    def _work(self, want: Want, ticket: Ticket) -> None:
+        with self._worker.lock:
+            self._at_work = not self._ended
+        try:
+            with answering(ticket, self._worker.lock, self._fail):
+                self._answer(want, ticket)
+        finally:
+            with self._worker.lock:
+                self._at_work = False
+                if self._ended:
+                    self._maker.close()
+
+    def _answer(self, want: Want, ticket: Ticket) -> None:
         def tell(text: str) -> None:
             with self._worker.lock:
                 ticket.check()
                 self._tell_head({"state": "working", "text": text})
 
-        with answering(ticket, self._worker.lock, self._fail):
-            shown = self._maker.run(job.want, tell, ticket.check)
-            with self._worker.lock:
-                ticket.check()
-                self._apply(shown)
-            if job.file:
-                data, (ending, kind) = export(job.file, shown, self._maker, tell, self._sight), FILES[job.file]
-                self.head.send({"kind": "file", "name": file_name(shown.tree, ending), "type": kind}, data)
-                tell("")
-            with self._worker.lock:
-                ticket.check()
-                self._tell_head({"state": "idle"})
-            self._see(shown, ticket)
+        ticket.check()
+        shown = self._maker.run(want, tell, ticket.check)
+        with self._worker.lock:
+            ticket.check()
+            self._apply(shown)
+            self._tell_head({"state": "idle"})
+        self._see(shown, ticket)
 
     def _fail(self, error: BaseException) -> None:
         """The newest request failed: what is asked for goes back to what is shown."""
@@ -208,6 +207,5 @@ class TreeAsking(TreeActs):
     def _see(self, shown: Shown, ticket: Ticket) -> None:
         """Look into the selected channel: set by `TreeIndexing`."""
 
-    def _sight(self, shown: Shown, number: int) -> dict[str, Any]:
-        """What one node's channel sees, for a page: set by `TreeIndexing`."""
-        raise NotImplementedError
+    def _no_files(self) -> None:
+        """Break off what is being written: set by `TreeFiling`."""

@@ -21,7 +21,6 @@ from ..page import written
 from ..sources import Pictures, embedded
 from ..subject import given
 from ..worker import Worker
-from .asking import Job
 from .canvas import TreeCanvas
 from .code import tree_code
 from .export import export
@@ -30,7 +29,7 @@ from .panel import TreePanel
 from .telling import Telling
 from .traits import SETTINGS
 from .view import drawn_words, removed_label, side_state, title, without_words
-from .work import Shown, TreeMaker
+from .work import Shown, TreeMaker, Want
 
 WIDTHS = (640, 1040)  # px: narrower, labels would touch; wider, parents and children part
 
@@ -84,7 +83,9 @@ class TreeExplorer(TreeIndexing):
         if names is not None:
             names.check(self.classifier.weights_hash(), self.classifier.name)
         self._maker = TreeMaker(self.classifier, self.pictures, means, names)
-        self._worker: Worker[Job] = Worker(self._work, "camwidgets-tree")
+        self._worker: Worker[Want] = Worker(self._work, "camwidgets-tree")
+        self._filer: Worker[None] = Worker(self._write_files, "camwidgets-tree")
+        self._files: list[tuple[str, Shown]] = []
         self._indexer: Worker[PatchIndex] = Worker(self._do_index, "camwidgets-tree")
         self._shown: Shown | None = None
         self._layout: Layout | None = None
@@ -118,7 +119,7 @@ class TreeExplorer(TreeIndexing):
 
     def wait(self, timeout: float = 300) -> TreeExplorer:
         """Block until the newest request was answered (or failed: see `error`); returns self."""
-        if not self._worker.wait(timeout):
+        if not (self._worker.wait(timeout) and self._filer.wait(timeout)):
             raise TimeoutError(f"the tree explorer was still busy after {timeout:g} s: {self.head.status.get('text')}")
         return self
 
@@ -161,7 +162,8 @@ class TreeExplorer(TreeIndexing):
     def save(self, folder: str | Path) -> Path:
         """Write the tree to a folder: JSON, NPZ, GraphML, the picture, and `tree.svg` as drawn."""
         shown = self.wait()._now()
-        target = Path(shown.tree.save(folder))
+        with self._maker.growing:
+            target = Path(shown.tree.save(folder))
         (target / "tree.svg").write_bytes(export("svg", shown, self._maker, lambda _: None, self._sight)[0])
         return target
 
@@ -172,14 +174,23 @@ class TreeExplorer(TreeIndexing):
     def close(self) -> None:
         """End the worker, free the graph, and close the widgets."""
         if hasattr(self, "_worker"):
-            self._indexer.close()
-            self._worker.close()
-            self._maker.close()
-            self._shown = None
-            if self._second is not None:
-                self._second.close()
-            for part in (self.head, self.side, self._canvas.widget):
-                part.close()
+            self._end()
+            for worker in (self._indexer, self._worker, self._filer):
+                worker.close()
+        super().close()
+
+    def _end(self) -> None:
+        """Close, and wait for nobody: a pass that runs is not torn apart, what it holds is freed when it ends."""
+        with self._worker.lock:
+            self._ended, self._shown = True, None
+            for worker in (self._indexer, self._worker, self._filer):
+                worker._shut()
+            if not self._at_work:
+                self._maker.close()
+        if self._second is not None:
+            self._second._end()
+        for part in (self.head, self.side, self._canvas.widget):
+            part.close()
         super().close()
 
     # ------------------------------------------------------------------ what is shown

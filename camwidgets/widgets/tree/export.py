@@ -37,7 +37,8 @@ def export(kind: str, shown: Shown, maker: TreeMaker, tell: Callable[[str], None
         seen = _seen(shown, look, tell)
         tell("drawing every node …")
         return [page(full, opened_paths(shown), path_of(shown.tree, shown.want.selected), seen).encode()]
-    return [_bundle(shown.tree, svg)]
+    with maker.growing:
+        return [_bundle(shown.tree, svg)]
 
 
 def _seen(shown: Shown, look: Look, tell: Callable[[str], None]) -> dict[tuple[str, ...], dict[str, Any]]:

@@ -11,7 +11,7 @@ from ...decomposition.channels import what_it_sees
 from ...decomposition.patches import DatasetIndex, PatchIndex, index_of
 from ..speaking import sentence
 from ..worker import Superseded, Ticket, Worker
-from .asking import TreeAsking
+from .filing import TreeFiling
 from .sight import PATCHES, problem_state, sight_state
 from .work import Shown
 
@@ -20,7 +20,7 @@ KEPT = 64  # nodes whose sight is kept: a click back shows it at once
 SCENES = 300  # of the toy world or of textures, for the networks that know nothing else
 
 
-class TreeIndexing(TreeAsking):
+class TreeIndexing(TreeFiling):
     """The part of `TreeExplorer` that answers "what does this channel see?"."""
 
     side: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -94,6 +95,7 @@ class TreeMaker:
         self._recorded: tuple[Subject, Recording] | None = None
         self._evidence: Evidence | None = None
         self._shown: tuple[tuple[Any, ...], Shown] | None = None
+        self.growing = threading.RLock()  # held while the tree on screen grows, and while all of it is read
         self._changed = ""  # what has changed under the tree that is on screen, in words
 
     def run(self, want: Want, tell: Tell, check: Check) -> Shown:
@@ -111,7 +113,8 @@ class TreeMaker:
         for number in sorted(opened - {i for i in opened if i in tree.nodes and tree.nodes[i].children}):
             check()
             tell(f"decomposing {tree.node(number).name} …")
-            note = _expand(made, number) or note
+            with self.growing:
+                note = _expand(made, number) or note
         opened = {i for i in opened if i in tree.nodes and tree.nodes[i].children}
         selected = tree.node(want.selected).id
         joint = self._remove(want, made, tell, check)
