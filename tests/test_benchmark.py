@@ -607,3 +607,39 @@ def test_files_are_sent(bench: Benchmark, what: str, monkeypatch: pytest.MonkeyP
         assert np.mean([float(row[-1]) for row in rows]) == pytest.approx(value)
     else:
         assert f"{value:.3f}" in text
+
+
+def test_a_file_of_results_that_is_spoilt_while_a_run_goes_on_ends_nothing_else(tmp_path: Path) -> None:
+    """Somebody overwrites the file; the next run, on another file, begins and ends."""
+    path = tmp_path / "r.sqlite"
+    made = Benchmark("toy", "toyworld", results=path, methods=["random"], tests=["energy"], limit=4).wait()
+    try:
+        made.run().wait()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(made, "_list", lambda: (_ for _ in ()).throw(OSError("disk I/O error")))
+            made.run()
+            made.wait()
+        assert made._progress["state"] in ("done", "failed")
+        assert made._running._thread is not None
+        assert made._running._thread.is_alive()
+        made.results = str(tmp_path / "other.sqlite")
+        made.run().wait()
+        assert (made._progress["state"], made.error) == ("done", None)
+    finally:
+        made.close()
+
+
+def test_a_path_that_may_not_be_looked_at_is_refused_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Benchmark("toy", "toyworld", results=tmp_path / "r.sqlite").wait()
+    try:
+        def denied(self: Path) -> bool:
+            raise PermissionError(13, "Permission denied")
+
+        before = made.results
+        monkeypatch.setattr(Path, "exists", denied)
+        made.set_state({"results": "/root/secret/x.sqlite"})
+        monkeypatch.undo()
+        assert made.results == before
+        assert "Permission denied" in str(made.error)
+    finally:
+        made.close()

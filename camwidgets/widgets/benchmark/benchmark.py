@@ -190,7 +190,7 @@ class Benchmark(BenchmarkWork):
                 Results(text).close()
             elif text and not Path(text).expanduser().parent.is_dir():
                 raise ResultsError(f"there is no folder {str(Path(text).parent)!r} for the results")
-        except ResultsError as error:
+        except (ResultsError, OSError) as error:
             raise BadValue(str(error)) from None
         return str(text)
 

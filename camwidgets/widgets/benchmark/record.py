@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...evaluation import Report, Results
+from ...evaluation import Report, Results, ResultsError
 from ..sources import Networks
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Ticket, Worker, answering
 from .traits import BenchmarkTraits
 from .words import change_words, pair_words, report_words, run_words
 
@@ -39,8 +39,10 @@ class BenchmarkRecord(BenchmarkTraits):
     def __init__(self, networks: Networks, **traits: Any) -> None:
         self._shown: tuple[Path, Report] | None = None
         self._next_look = 0.0  # when the numbers of a run that goes on may be looked at again
-        self._looking: Worker[Look] = Worker(self._look, "camwidgets-benchmark-look")
-        self._exporting: Worker[tuple[Report, str]] = Worker(self._export, "camwidgets-benchmark-export")
+        self._looking: Worker[Look] = Worker(self._look, "camwidgets-benchmark-look", self._lost)
+        self._exporting: Worker[tuple[Report, str]] = Worker(
+            self._export, "camwidgets-benchmark-export", self._lost
+        )
         super().__init__(networks, **traits)
 
     def _tell(self, text: str, ticket: Ticket) -> None:
@@ -62,8 +64,16 @@ class BenchmarkRecord(BenchmarkTraits):
         with self._lock:
             self._runs = found
 
-    def _look(self, look: Look, ticket: Ticket) -> None:
+    def _list_again(self) -> None:
+        """After a run: what is wrong with the file by now is said, and ends nothing else."""
         try:
+            self._list()
+        except (ResultsError, OSError) as error:
+            if self.error is None:
+                self._fail(error)
+
+    def _look(self, look: Look, ticket: Ticket) -> None:
+        with answering(ticket, self._lock, self._fail):
             if look.so_far:
                 self._look_in(look, ticket)
                 return
@@ -80,11 +90,6 @@ class BenchmarkRecord(BenchmarkTraits):
                 self._shown = (look.path, report)
                 self._report, self._pair, self._change = words, pair, change
                 self._rest()
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            if not ticket.dropped:
-                self._fail(error)
 
     def _look_in(self, look: Look, ticket: Ticket) -> None:
         """The table of a run that goes on; the next one after at least `SEEN` seconds."""
@@ -114,7 +119,7 @@ class BenchmarkRecord(BenchmarkTraits):
     def _export(self, job: tuple[Report, str], ticket: Ticket) -> None:
         """A file of the run on screen, made here and sent to the browser."""
         report, what = job
-        try:
+        with answering(ticket, self._lock, self._fail):
             self._tell(f"writing the {what.upper()} file …", ticket)
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"run-{report.run.id}.{what}"
@@ -127,7 +132,3 @@ class BenchmarkRecord(BenchmarkTraits):
                 ticket.check()
                 self.send({"kind": "file", "name": path.name, "type": FILES[what]}, [data])
                 self._rest()
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            self._fail(error)

@@ -23,7 +23,7 @@ from ...evaluation.runner import checked
 from ..sources import Networks
 from ..speaking import failure, sentence
 from ..subject import offer
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Superseded, Ticket, Worker, answering
 from .record import BenchmarkRecord, Look
 from .traits import BenchmarkTraits
 from .words import asked_methods, lacking, measure_words, method_words, set_words
@@ -107,15 +107,17 @@ class BenchmarkWork(BenchmarkRecord):
         self._good = ""  # the data set that was found last
         self._clock: Clock | None = None
         self._following = True  # whether the run that goes on is the one on screen
-        self._setting: Worker[Asked] = Worker(self._set_up, "camwidgets-benchmark-setup")
-        self._running: Worker[tuple[Asked, Path, Clock]] = Worker(self._evaluate, "camwidgets-benchmark-run")
+        self._setting: Worker[Asked] = Worker(self._set_up, "camwidgets-benchmark-setup", self._lost)
+        self._running: Worker[tuple[Asked, Path, Clock]] = Worker(
+            self._evaluate, "camwidgets-benchmark-run", self._lost
+        )
         super().__init__(networks, **traits)
 
     # ------------------------------------------------------------------ looking at what is asked
 
     def _set_up(self, asked: Asked, ticket: Ticket) -> None:
         """Open the data set and the network, and say what can be asked of them and what cannot."""
-        try:
+        with answering(ticket, self._lock, self._unset):
             items = self._opened(asked.data) if asked.data else None
             classifier = self._network(asked, lambda text: self._tell(text, ticket))
             with self._lock:
@@ -129,12 +131,6 @@ class BenchmarkWork(BenchmarkRecord):
                 if classifier is None:
                     self._status = offer(asked.network)
                 self._rest()
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            with self._lock:
-                if not ticket.dropped:
-                    self._unset(error)
 
     def _unset(self, error: Exception) -> None:
         """Back to the data set that was there before."""
@@ -232,7 +228,7 @@ class BenchmarkWork(BenchmarkRecord):
         with self._lock:
             self._progress = clock.words(state)
             self._clock = None
-            self._list()
+            self._list_again()
             if number is not None and path == self._path and self._following:
                 self._shown = None
                 self._looking.submit(Look(path, number))

@@ -76,7 +76,7 @@ class FailureTraits(Speaking):
     def __init__(self, **traits: Any) -> None:
         self._ready = False
         self._workers: dict[str, Worker[Job]] = {
-            name: Worker(partial(self._work, name), f"camwidgets-failures-{name}") for name in JOBS
+            name: Worker(partial(self._work, name), f"camwidgets-failures-{name}", self._lost) for name in JOBS
         }
         palette = np.ascontiguousarray(table("inferno"), np.uint8).tobytes()
         super().__init__(_palette=palette, **traits)

@@ -14,7 +14,7 @@ from ...decomposition.diff import TreeDiff
 from ...errors import unknown
 from ...learning.run import Run, open_run
 from ..speaking import sentence
-from ..worker import Superseded, Ticket, Worker
+from ..worker import Ticket, Worker, answering
 from .folders import born, signature
 from .reel import Reel, pictures_of
 from .traits import PlaybackTraits
@@ -35,8 +35,8 @@ class PlaybackWork(PlaybackTraits):
         self._diff: tuple[list[Any], TreeDiff] | None = None
         self._seen: list[Any] = []
         self._stop: threading.Event | None = None
-        self._reading: Worker[tuple[str, ...]] = Worker(self._read, "camwidgets-playback-read")
-        self._growing: Worker[Sides] = Worker(self._grow, "camwidgets-playback-tree")
+        self._reading: Worker[tuple[str, ...]] = Worker(self._read, "camwidgets-playback-read", self._lost)
+        self._growing: Worker[Sides] = Worker(self._grow, "camwidgets-playback-tree", self._lost)
         super().__init__(**traits)
 
     # ------------------------------------------------------------------ the folders
@@ -126,7 +126,7 @@ class PlaybackWork(PlaybackTraits):
         self._reading.submit(self._wanted())
 
     def _read(self, ids: tuple[str, ...], ticket: Ticket) -> None:
-        try:
+        with answering(ticket, self._lock, self._fail):
             for reel in self._reel_of:
                 reel.read(ids, lambda at, of: self._far(f"reading maps: epoch {at + 1} of {of} …", ticket))
             packed = [reel.packed(ids) for reel in self._reel_of]
@@ -137,12 +137,6 @@ class PlaybackWork(PlaybackTraits):
                 self._say_runs()
                 self._arrived()
                 self._rest()
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            with self._lock:
-                if not ticket.dropped:
-                    self._fail(error)
 
     def _far(self, text: str, ticket: Ticket) -> None:
         with self._lock:
@@ -202,18 +196,15 @@ class PlaybackWork(PlaybackTraits):
                 ticket.check()
                 self._tree = {"state": "working", "text": text, "share": share, "key": sides.key}
 
-        try:
+        def broken(error: Exception) -> None:
+            self._tree = {"state": "failed", "text": sentence(error), "key": sides.key}
+
+        with answering(ticket, self._lock, broken):
             found = compared(sides, tell)
             words = tree_words(found, sides)
             with self._lock:
                 ticket.check()
                 self._diff, self._tree = (sides.key, found), words
-        except Superseded:
-            return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user reads it in the widget
-            with self._lock:
-                if not ticket.dropped:
-                    self._tree = {"state": "failed", "text": sentence(error), "key": sides.key}
 
 
 def _check_pair(first: Run, second: Run) -> None:
