@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -29,8 +28,6 @@ from .maps.method import Method, Request
 from .maps.passes import Passes, Progress
 from .maps.recipe import Recipe, chosen_stages, each_map, enhancement, fused, maps_of, refuse
 from .maps.stages import default_stages, flat_reason, ordered, sign_of, stage_maps
-
-FORMAT = 1  # of a saved explanation; raised when the files change their meaning
 
 
 @dataclass(frozen=True)
@@ -85,39 +82,24 @@ class Explanation:
         return buffer.getvalue()
 
     def save(self, folder: str | Path) -> Path:
-        """Write `explanation.json`, `maps.npz`, `picture.png` and `overlay.png` to `folder` (made if absent)."""
-        folder = Path(folder).expanduser()
-        folder.mkdir(parents=True, exist_ok=True)
-        about = {
-            "format": FORMAT, "target": self.target, "label": self.label, "score": self.score,
-            "probability": self.probability, "reason": self.reason, "stages": list(self.stage_maps),
-            "made_by": self.made_by,
-        }  # fmt: skip
-        (folder / "explanation.json").write_text(json.dumps(about, indent=1, ensure_ascii=False), "utf-8")
-        arrays: dict[str, Any] = {"map": self.map, **self.stage_maps}
-        np.savez_compressed(folder / "maps.npz", **arrays)
-        Image.fromarray(self.picture).save(folder / "picture.png")
-        self.overlay().save(folder / "overlay.png")
-        return folder
+        """Write `explanation.json`, `maps.npz`, `picture.png` and `overlay.png` to `folder` (made if absent).
+
+        All is made before anything is written, and each file is renamed into its place, explanation.json last.
+        """
+        from .saved import write
+
+        return write(self, folder)
 
     @classmethod
     def load(cls, folder: str | Path) -> Explanation:
-        """Read what `save` wrote. Nothing in the files is run."""
-        folder = Path(folder).expanduser()
-        source = folder / "explanation.json"
-        if not source.is_file():
-            raise FileNotFoundError(f"no saved explanation in {str(folder)!r} (explanation.json is missing)")
-        about = json.loads(source.read_text("utf-8"))
-        if about.get("format") != FORMAT:
-            raise ValueError(f"{str(source)!r} has format {about.get('format')!r}; this version reads {FORMAT}")
-        with np.load(folder / "maps.npz", allow_pickle=False) as maps:
-            fused, stages = maps["map"], {name: maps[name] for name in about["stages"]}
-        with Image.open(folder / "picture.png") as image:
-            picture = np.array(image.convert("RGB"))
-        return cls(
-            fused, stages, about["target"], about["label"], about["score"], about["probability"], about["reason"],
-            picture, about["made_by"],
-        )  # fmt: skip
+        """Read what `save` wrote, here or in an earlier version. Nothing in the files is run.
+
+        Raises:
+            FileNotFoundError: there is no saved explanation. ValueError: a file is damaged; the sentence names it.
+        """
+        from .saved import read
+
+        return cls(**read(folder))
 
 
 def explain(

@@ -345,7 +345,7 @@ def test_loading_runs_nothing(coffee: Explanation, tmp_path: Path) -> None:
         arrays: dict[str, Any] = dict(maps)
     arrays["map"] = np.array([Bomb()], dtype=object)
     np.savez(folder / "maps.npz", **arrays)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(ValueError, match="holds object, not numbers"):
         Explanation.load(folder)
     assert not (tmp_path / "it-ran").exists()
 
@@ -356,7 +356,7 @@ def test_loading_what_is_not_there(tmp_path: Path, coffee: Explanation) -> None:
     folder = coffee.save(tmp_path / "old")
     about = json.loads((folder / "explanation.json").read_text("utf-8"))
     (folder / "explanation.json").write_text(json.dumps({**about, "format": 99}), "utf-8")
-    with pytest.raises(ValueError, match="has format 99; this version reads 1"):
+    with pytest.raises(ValueError, match="has format 99; this version reads 1 and 2"):
         Explanation.load(folder)
 
 
