@@ -22,6 +22,7 @@ from .errors import choose
 from .evidence import capture
 from .explanation import Explanation, explain, explain_evidence
 from .images import open_image
+from .learning.files import replaced
 from .maps.catalogue import find
 from .maps.fusion import make_plan
 from .maps.passes import Passes, Progress
@@ -76,7 +77,7 @@ class Settings:
 
 
 def folders(pictures: Sequence[Path], out: str | Path) -> list[Path]:
-    """One folder a picture, named as the picture; a second ``cat`` becomes ``cat-2``.
+    """One folder a picture in `out`, named as the picture (dots at its ends left out); a second ``cat`` is ``cat-2``.
 
     Example:
         >>> [folder.name for folder in folders([Path("a/cat.jpg"), Path("b/cat.png"), Path("dog.jpg")], "out")]
@@ -85,10 +86,11 @@ def folders(pictures: Sequence[Path], out: str | Path) -> list[Path]:
     taken: set[str] = set()
     names = []
     for picture in pictures:
-        name, count = picture.stem, 1
+        own = picture.stem.strip(". ") or "picture"  # the stem of "...png" is "..": it would lead out of `out`
+        name, count = own, 1
         while name.casefold() in taken:  # some disks take Cat and cat for one
             count += 1
-            name = f"{picture.stem}-{count}"
+            name = f"{own}-{count}"
         taken.add(name.casefold())
         names.append(name)
     return [Path(out).expanduser() / name for name in names]
@@ -100,7 +102,8 @@ def write_explanation(
     """Explain one picture file and write ``folder``: overlay.png, explanation.json, maps.npz, picture.png and a page.
 
     The page is explorer.html (all stages, so that they can be switched on in it) for a plain method of the gradient
-    family, and overlay.html for others. Nothing is written for a bad picture, or when `progress` ends the work.
+    family, and overlay.html for others; one that an earlier run with another method left there is removed. Nothing is
+    written for a bad picture, or when `progress` ends the work.
 
     Raises:
         ValueError, OSError: the picture cannot be read, or the folder not be written.
@@ -110,7 +113,9 @@ def write_explanation(
     else:
         explanation, page, text = _finished(picture, settings, progress)
     explanation.save(folder)
-    (folder / page).write_text(text, encoding="utf-8")
+    with replaced(folder / page) as file:
+        file.write(text.encode("utf-8"))
+    (folder / (OVERLAY_PAGE if page == PAGE else PAGE)).unlink(missing_ok=True)  # it would show the map of before
     return explanation
 
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
+import re
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
 
 import camwidgets
-from camwidgets import Classifier, explain, wrap
+from camwidgets import Classifier, batch, explain, wrap
 
 
 class Net(nn.Module):
@@ -335,3 +340,123 @@ def test_a_norm_with_two_names_is_folded_under_both() -> None:
     x = noise().double()
     torch.testing.assert_close(logits_of(prepared, x), logits_of(around(net), x), rtol=1e-12, atol=1e-12)
     assert prepared.module.get_submodule("alias") is prepared.module.get_submodule("b1")
+
+
+# --------------------------------------------------------------------------------------------- saved explanations
+
+
+class Named(nn.Module):
+    """Its stages are what its modules are called: "map", "file"."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map, self.file = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(F.relu(self.file(F.relu(self.map(x)))).mean((2, 3)))
+
+
+def saved(folder: Path) -> camwidgets.Explanation:
+    torch.manual_seed(0)
+    one = explain(around(Named()), noise(), stages=["map", "file"])
+    one.save(folder)
+    return one
+
+
+def test_stages_may_have_any_name(tmp_path: Path) -> None:
+    made = saved(tmp_path)
+    again = camwidgets.Explanation.load(tmp_path)
+    assert list(again.stage_maps) == list(made.stage_maps) == ["map", "file"]
+    np.testing.assert_array_equal(again.map, made.map)
+    for name, values in made.stage_maps.items():
+        np.testing.assert_array_equal(again.stage_maps[name], values)
+    assert again.made_by == made.made_by
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "explanation.json", "maps.npz", "overlay.png", "picture.png",
+    ]  # fmt: skip
+
+
+def test_what_earlier_versions_saved_is_read(tmp_path: Path) -> None:
+    made = saved(tmp_path)
+    about = json.loads((tmp_path / "explanation.json").read_text("utf-8"))
+    about.update(format=1, stages=["S1", "0.1"])
+    (tmp_path / "explanation.json").write_text(json.dumps(about), "utf-8")
+    np.savez(tmp_path / "maps.npz", map=made.map, S1=made.stage_maps["map"], **{"0.1": made.stage_maps["file"]})
+    again = camwidgets.Explanation.load(tmp_path)
+    np.testing.assert_array_equal(again.stage_maps["0.1"], made.stage_maps["file"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("maps.npz", b"junk"), ("maps.npz", b""), ("picture.png", b"junk"), ("explanation.json", b"[]"),
+        ("explanation.json", b"{"), ("explanation.json", b"\xff\xfe"), ("explanation.json", b'{"format": 2}'),
+        ("explanation.json", b'{"format": [2]}'),
+    ],
+)  # fmt: skip
+def test_a_damaged_folder_is_told_in_one_sentence(tmp_path: Path, name: str, content: bytes) -> None:
+    saved(tmp_path)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=re.escape(name)):
+        camwidgets.Explanation.load(tmp_path)
+
+
+def test_missing_keys_and_maps_are_told(tmp_path: Path) -> None:
+    made = saved(tmp_path)
+    whole = json.loads((tmp_path / "explanation.json").read_text("utf-8"))
+    for key in whole:
+        (tmp_path / "explanation.json").write_text(json.dumps({k: v for k, v in whole.items() if k != key}), "utf-8")
+        with pytest.raises(ValueError, match=key):
+            camwidgets.Explanation.load(tmp_path)
+    (tmp_path / "explanation.json").write_text(json.dumps(whole), "utf-8")
+    np.savez(tmp_path / "maps.npz", map=made.map)
+    with pytest.raises(ValueError, match=r"maps\.npz.*stage_0"):
+        camwidgets.Explanation.load(tmp_path)
+    np.savez(tmp_path / "maps.npz", map=made.map[:4], stage_0=made.map, stage_1=made.map)
+    with pytest.raises(ValueError, match="size"):
+        camwidgets.Explanation.load(tmp_path)
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    made = saved(tmp_path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    with pytest.raises(TypeError):
+        replace(made, made_by={"what": object()}).save(tmp_path)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
+
+
+# ----------------------------------------------------------------------------------------- `camwidgets explain`
+
+
+def test_no_picture_leads_out_of_the_folder() -> None:
+    names = ["...png", "....png", ". .png", ".hidden.png", "a..png", "x.y.png"]
+    found = batch.folders([Path(name) for name in names], "out")
+    assert [folder.name for folder in found] == ["picture", "picture-2", "picture-3", "hidden", "a", "x.y"]
+    assert all(folder.parent == Path("out") for folder in found)
+
+
+def test_a_second_run_with_another_method_replaces_the_page(tmp_path: Path) -> None:
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    torch.manual_seed(0)
+    classifier = around(Net())
+    out = tmp_path / "out"
+    for settings, page in (
+        (batch.Settings(classifier), "explorer.html"),
+        (batch.Settings(classifier, "rise", parameters={"masks": 8}), "overlay.html"),
+        (batch.Settings(classifier), "explorer.html"),
+    ):
+        batch.write_explanation(tmp_path / "a.png", out, settings)
+        assert [file.name for file in out.glob("*.html")] == [page]
+
+
+def test_a_missing_picture_is_told(tmp_path: Path) -> None:
+    saved(tmp_path)
+    (tmp_path / "picture.png").unlink()
+    with pytest.raises(ValueError, match=r"picture\.png"):
+        camwidgets.Explanation.load(tmp_path)
+
+
+def test_a_map_of_very_few_pixels_is_saved_and_read(tmp_path: Path) -> None:
+    made = explain(wrap(Named(), input_size=6), noise(side=6))
+    assert camwidgets.Explanation.load(made.save(tmp_path)).map.shape == (6, 6)
