@@ -17,7 +17,9 @@ from typer.testing import CliRunner
 
 import camwidgets
 from camwidgets import samples
+from camwidgets.classifiers.preprocessing import Preprocessing
 from camwidgets.cli import app
+from camwidgets.datasets.opening import open_dataset
 from camwidgets.datasets.toyworld import ToyWorld
 from tests.conftest import ROOT
 from tests.playback_runs import write_run
@@ -98,7 +100,7 @@ def test_a_network_and_pictures_of_one_s_own(run: Callable[..., dict[str, Any]],
     assert torch.equal(wrapped.preprocess(transform(picture)), wrapped.preprocess(picture)), "as it is"
     usual = camwidgets.wrap(net).preprocessing
     published = torchvision.models.ResNet18_Weights.IMAGENET1K_V1.transforms()
-    assert usual == type(usual).from_torchvision(published), "shorter side 256, crop 224, ImageNet's moments"
+    assert usual == Preprocessing.from_torchvision(published), "shorter side 256, crop 224, ImageNet's moments"
 
 
 def test_the_script(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
@@ -128,6 +130,27 @@ def test_the_command_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert result.exit_code == 0, f"{line}: {result.output[-800:]}"
     assert len(list((tmp_path / "results").iterdir())) >= 2
     assert (tmp_path / "r.sqlite").is_file()
+
+
+def test_the_csv_of_the_documents(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "evaluation.md").read_text("utf-8")
+    (text,) = re.findall(r"^```\n(file,label.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert text.splitlines()[0].startswith("file,label,x0,y0,x1,y1")
+    assert "`file,label,x0,y0,x1,y1`" in TEXT
+    for name, mode in (("cats/tom.jpg", "RGB"), ("street.png", "RGB"), ("masks/tom.png", "L")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        Image.new(mode, (200, 220), "white").save(tmp_path / name)
+    (tmp_path / "index.csv").write_text(text)
+    data = open_dataset(tmp_path)
+    first, second = data
+    assert (first.label, first.boxes, second.label, second.boxes) == (
+        "cat", ((12, 30, 180, 200),), "car", ((0, 64, 120, 131),)
+    )  # fmt: skip
+    drawn = first.mask()
+    assert drawn is not None
+    assert drawn.all()
+    assert second.mask() is None
+    assert not [one.problem for one in data if one.problem]
 
 
 def test_links_lead_somewhere() -> None:
