@@ -60,7 +60,7 @@ def trained(module: nn.Module) -> None:
 def test_before_and_after_are_of_the_same_weights(explorer: FailureExplorer) -> None:
     classifier = opened(explorer).classifier
     explorer.edit(Edit("paint", SPOT, {"colour": BLUE})).undo().wait()
-    assert explorer._case["stale"] is False
+    assert not explorer._case["stale"]
     trained(classifier.module)
     explorer.edit(Edit("paint", SPOT, {"colour": RED})).wait()
     wanted = Edits(classifier, DATA[1][0]).paint(SPOT, RED)

@@ -87,7 +87,7 @@ def test_a_mistake_while_a_request_runs_leaves_it_running(held: TreeExplorer, ga
 def test_a_mistake_is_said_beside_the_work_and_can_be_dismissed(held: TreeExplorer, gate: Gate) -> None:
     begin(gate, lambda: hear(held, "set", name="picture", value="p1"))
     hear(held, "do", what="explode")
-    status = held.head.status
+    status: dict[str, Any] = held.head.status
     assert status["state"] == "working"
     assert "unknown act" in status["problem"]["text"]
     hear(held, "dismiss")

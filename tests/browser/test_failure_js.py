@@ -400,6 +400,26 @@ def test_waiting_for_blame_and_trees_and_when_there_are_none(view: StubView) -> 
     expect(view.root.locator(".cw-fail-trees .cw-fail-bad")).to_have_text("no tree")
 
 
+def test_what_could_not_be_opened_is_tried_again(stub_page: StubPage) -> None:
+    made = FailureExplorer(net(), [(flat(RED, YELLOW), "red")] * 2).wait()
+    fails = made.classifier.module.register_forward_pre_hook(lambda *_: 1 / 0)
+    made.choose(1).wait()
+    fails.remove()
+    view = mounted(stub_page, made)
+    expect(view.root.locator(".cw-fail-case .cw-fail-wait")).to_contain_text("division by zero")
+    keep_screenshot(view.root, "failure-retry")
+    view.root.get_by_role("button", name="Try again").click()
+    assert sent(view, "retry") == [{"kind": "retry"}]
+    view.root.locator(".cw-fail-card").nth(1).click()  # the same picture in the gallery
+    assert len(sent(view, "retry")) == 2
+    made._act({"kind": "retry"}, [])
+    made.wait()
+    view.set(_case={**made._case, "stale": True})
+    expect(view.root.get_by_role("button", name="Try again")).to_be_hidden()
+    expect(view.root.locator(".cw-fail-case .cw-fail-head")).to_contain_text("the network has other weights by now")
+    made.close()
+
+
 def test_labels_and_ids_are_text(stub_page: StubPage) -> None:
     labels = ["<img src=x onerror=alert(1)>", "<script>alert(2)</script>", "<b>c</b>"]
 

@@ -98,3 +98,34 @@ def test_an_index_is_asked_for_watched_and_stopped(stub_page: StubPage) -> None:
         {"kind": "index", "what": "built-in"}, {"kind": "index", "what": "folder", "path": "/holiday"},
         {"kind": "index", "what": "cancel"}, {"kind": "index", "what": "again"},
     ]  # fmt: skip
+
+
+def test_a_mistake_is_said_beside_the_work_and_the_controls_go_back(stub_page: StubPage) -> None:
+    values = {
+        "picture": "a", "target": 0, "top": 3, "depth": 2, "conditional": False, "sign": "for", "merge": True,
+        "removal": "zero", "beside": None,
+    }  # fmt: skip
+    state = {
+        "why": "why “fox”", "sure": "80 %", "classes": [{"index": 0, "label": "fox", "probability": 0.8}], "depths": 5,
+        "pictures": [{"value": "a", "text": "a", "group": ""}, {"value": "b", "text": "b", "group": ""}],
+        "inner": False, "means": False, "code": "", "drawn": "", "without": "", "values": values,
+    }  # fmt: skip
+    view = stub_page.mount_widget(TreePanel(role="head", state=state, labels=["fox", "owl"]), width=900)
+    picture, notice = view.root.locator("select").first, view.root.locator(".cw-tree-notice")
+    picture.select_option("b")
+    assert view.sent[-1]["content"] == {"kind": "set", "name": "picture", "value": "b"}
+    view.set(status={"state": "working", "text": "running net …"})
+    expect(notice).to_be_hidden()
+    assert picture.input_value() == "b"  # what runs stays chosen
+    problem = {"state": "error", "text": "top is the number of children", "hint": "", "details": "where"}
+    view.set(state={**state, "values": {**values, "picture": "b"}})
+    view.set(status={"state": "working", "text": "running net …", "problem": problem})
+    expect(notice).to_contain_text("top is the number of children")
+    expect(view.root.get_by_role("button", name="Cancel")).to_be_visible()
+    assert picture.input_value() == "b"
+    stub_page.screenshot("tree-mistake", view.root)
+    view.set(state=state)
+    picture.select_option("b")
+    view.set(status={"state": "idle"})  # cancelled: no value of the state is new
+    expect(notice).to_be_hidden()
+    assert picture.input_value() == "a"

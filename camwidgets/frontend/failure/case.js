@@ -23,7 +23,8 @@ export function casePart(act) {
   const opacity = slider("Map", { min: 0, max: 1, step: 0.01, format: (value) => percent(value), describe: "Opacity of the channel's map", change: (value) => act.put({ opacity: value }) });
   const original = tick("as it was", "show the picture without the changes (key o)", (on) => { state.original = on; act.redraw(); });
   const working = h("p", { class: "cw-fail-wait" });
-  const retry = button("Try again", () => act.choose(act.get("chosen")));
+  const why = h("pre", { class: "cw-fail-details" }), retry = h("div", { class: "cw-fail-retry" },
+    button("Try again", () => act.choose(act.get("chosen"))), h("details", {}, h("summary", {}, "Details"), why));
   const node = h("section", { class: "cw-fail-case", "aria-label": "One failure" }, h("header", { class: "cw-fail-head" }, title, about, tools.undo), tools.node,
     frame.node, h("div", { class: "cw-row cw-fail-under" }, caption, original.node, opacity.node), verdict, bars, working, retry);
   const state = { width: 0, height: 0, original: false, painted: null };
@@ -50,6 +51,7 @@ export function casePart(act) {
       for (const one of [tools.node, tools.undo, frame.node, verdict, bars, caption.parentElement]) show(one, there);
       show(working, Boolean(words.state) && !there);
       show(retry, words.state === "failed");
+      say(why, words.details || "");
       working.classList.toggle("cw-fail-bad", words.state === "failed");
       say(working, words.state === "failed" ? words.text : "opening the picture …");
       say(title, there ? (words.right ? `${words.label}, rightly` : `${words.label} taken for ${words.predicted}`) : words.state ? "" : "Choose a picture");

@@ -181,6 +181,8 @@ class Failures extends Shell {
 
   status() {
     const status = this.heard();
+    const failed = this.get("_case") || {}; // said where the picture would be, with what can be done: not once more over it
+    if (failed.state === "failed" && status.state === "error" && failed.text === status.text) show(this.note.node, false);
     show(this.cancel, false); // what can be cancelled has its own button, beside its progress
     this.place.classList.toggle("cw-working", status.state === "working");
     this.root.setAttribute("aria-busy", String(status.state === "working"));

@@ -10,7 +10,7 @@ from ...decomposition.diff import TreeDiff
 from ...errors import choose
 from ...investigate.edit import Edit
 from ...investigate.interventions import Edits
-from ..speaking import sentence
+from ..speaking import failure, sentence
 from ..worker import Superseded, Ticket
 from .case import Case
 from .cases import FailureCases
@@ -56,7 +56,8 @@ class FailureWork(FailureCases):
                 raise
             except Exception as error:  # said where the picture would be
                 with self._show(ticket):
-                    self._case = {"state": "failed", "text": sentence(error)}
+                    said = failure(error)
+                    self._case = {"state": "failed", "text": said["text"], "details": said["details"]}
                 raise
 
         self._start("case", job)

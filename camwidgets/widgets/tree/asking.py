@@ -176,8 +176,11 @@ class TreeAsking(TreeActs):
             if not busy:
                 self._revert()
             self._draw_head()
-            said = failure(error, "The tree stays as it was." if self._shown and not busy else "")
-            self._say(lambda told: setattr(told, "mistake", said))
+            self._mistaken(failure(error, "The tree stays as it was." if self._shown and not busy else ""))
+
+    def _mistaken(self, said: dict[str, Any]) -> None:
+        """Something went wrong beside the newest request: kept until the next act."""
+        self._say(lambda told: setattr(told, "mistake", said))
 
     def _revert(self) -> None:
         if self._shown is not None:

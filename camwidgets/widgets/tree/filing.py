@@ -49,7 +49,7 @@ class TreeFiling(TreeAsking):
                 said = failure(error, "The tree stays as it was.")
                 with self._worker.lock:
                     if not ticket.dropped:
-                        self._say(lambda told, said=said: setattr(told, "mistake", said))
+                        self._mistaken(said)
 
     def _write_file(self, kind: str, shown: Shown, ticket: Ticket) -> None:
         def tell(text: str) -> None:

@@ -24,7 +24,7 @@ class TreePanel(AnyWidget):
     state = t.Dict().tag(sync=True)
     seen = t.Dict().tag(sync=True)  # what the selected channel sees; its id tells whose it is
     index = t.Dict({"state": "none"}).tag(sync=True)
-    status = t.Dict({"state": "idle"}).tag(sync=True)
+    status: t.Dict[str, Any] = t.Dict({"state": "idle"}).tag(sync=True)
     focus: t.List[Any] = t.List([0, []]).tag(
         sync=True
     )  # the selected node and its children: the drawing scrolls to them
