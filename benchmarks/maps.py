@@ -98,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--pictures", type=int, default=20)
     parser.add_argument("--mosaics", type=int, default=5)
     parser.add_argument("--masks", type=int, default=500, help="of RISE (the paper: 4000)")
-    parser.add_argument("--steps", type=int, default=28, help="of insertion and deletion (the thesis: 112)")
+    parser.add_argument("--steps", type=int, default=28, help="of insertion and deletion ([002]: 112)")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--results", help="a file that keeps every outcome")
     options = parser.parse_args(arguments)

@@ -259,7 +259,7 @@ def test_flat_masks_are_zero_not_nan() -> None:
     assert not stretched(flat).any()
     assert not stretched(upsampled(flat, (9, 9))).any()
     assert not denoised(flat, 70).any()
-    values = torch.arange(1.0, 101).reshape(1, 10, 10)  # the thesis' own example: of 1 … 100, θ = 70 keeps 71 … 100
+    values = torch.arange(1.0, 101).reshape(1, 10, 10)  # the example of [002]: of 1 … 100, θ = 70 keeps 71 … 100
     assert sorted(denoised(values, 70).flatten().tolist())[69:72] == [0, 71, 72]
 
 
