@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .classifiers.checks import check_finite
+from .classifiers.checks import check_finite, one_each
 from .classifiers.classifier import Classifier, Target
 from .classifiers.given import check_classifier
-from .classifiers.guards import quantised, undisturbed
+from .classifiers.guards import undisturbed
 from .evidence import Evidence, capture
 from .images import ImageSource, picture_hash
 from .maps.catalogue import find, find_evidence
@@ -26,7 +26,9 @@ from .maps.enhance import Enhancement, enhanced
 from .maps.fusion import Plan, fuse, make_plan
 from .maps.method import Method, Request
 from .maps.passes import Passes, Progress
-from .maps.recipe import Recipe, chosen_stages, each_map, enhancement, fused, maps_of, refuse
+from .maps.recipe import (
+    Recipe, check_gradients, chosen_stages, each_map, enhancement, fused, maps_of, refuse, why_flat,
+)  # fmt: skip
 from .maps.stages import default_stages, flat_reason, ordered, sign_of, stage_maps
 
 
@@ -126,7 +128,7 @@ def explain(
         image: path, PIL picture, H×W×3 uint8 array, or preprocessed 1×3×H×W tensor. A list, or a batch of N > 1, gives
             a list of explanations.
         method: a name of `camwidgets.methods()`, or a `Method` of your own. target: class index, label, callable on
-            the logits; None = top class.
+            the logits, or a tensor of one index a picture; None = top class.
         stages: names such as ["S3", "S5"]; None = the deepest (Grad-CAM …) or the three deepest (LayerCAM …).
         gradient: "positive", "signed", "absolute" or "negative"; None = as published for the method (LayerCAM:
             positive; Grad-CAM: signed).
@@ -155,21 +157,27 @@ def explain(
     if isinstance(target, (list, tuple)):
         raise ValueError(f"explain takes one target, not {len(target)}; use capture for several")
     classifier.check_target(target)
-    _check_gradients(found, classifier)
+    check_gradients(found, classifier)
     if found.kind != "evidence" or enhance:
         refuse(found, classifier)
     names = chosen_stages(classifier, found, stages)
     x = classifier.preprocess(image)
+    each = one_each(target)
+    if each and len(target) != len(x):
+        raise ValueError(f"{len(target)} targets were given for {len(x)} pictures")
     how = Recipe(found, plan, gradient, checked, enhancement(enhance, (int(x.shape[2]), int(x.shape[3]))))
     passes = progress if isinstance(progress, Passes) else Passes(batch, progress=progress)
     made: list[Explanation] = []
     if found.kind == "evidence" and how.enhancement is None:
         for start in range(0, len(x), batch or len(x)):
-            evidence = capture(classifier, x[start : start + (batch or len(x))], target, taps=names)
+            part = slice(start, start + (batch or len(x)))
+            evidence = capture(classifier, x[part], target[part] if each else target, taps=names)
             made += [explain_evidence(evidence[i], found, names, gradient, plan) for i in range(len(evidence))]
             passes.report(len(made), len(x))
     else:
-        made += [run(classifier, x[i : i + 1], target, names, how, passes.step(i, len(x))) for i in range(len(x))]
+        for i in range(len(x)):
+            wanted = target[i] if each else target
+            made.append(run(classifier, x[i : i + 1], wanted, names, how, passes.step(i, len(x))))
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
 
 
@@ -180,15 +188,6 @@ def _found(method: str | Method, classifier: Classifier) -> Method:
         if isinstance(method, str) and method.casefold() in (label.casefold() for label in classifier.labels):
             raise ValueError(f"{error}; {method!r} is a class: give it as target={method!r}") from None
         raise
-
-
-def _check_gradients(method: Method, classifier: Classifier) -> None:
-    layer = quantised(classifier.module) if "gradients" in method.needs else None
-    if layer is not None:
-        raise ValueError(
-            f"{classifier.name} is quantised ({layer!r}), and quantised layers have no gradients, which {method.title} "
-            f"needs; explain the network as it was before, or take a method that asks for none, such as 'rise'"
-        )
 
 
 def explain_evidence(
@@ -240,7 +239,7 @@ def run(
     }  # fmt: skip
     score = float(request.y(logits[None])[0])
     shown = wanted if isinstance(wanted, int) else getattr(wanted, "__name__", type(wanted).__name__)
-    reason = None if np.ptp(made_map) > 0 else f"flat: {how.method.title} is the same everywhere"
+    reason = None if np.ptp(made_map) > 0 else why_flat(how.method, wanted, score)
     return _explanation(classifier, classifier.pictures(x)[0], shown, logits, score, maps, made_map, reason, made)
 
 

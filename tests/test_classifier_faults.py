@@ -19,11 +19,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+from torchvision import transforms
 
 import camwidgets
 from camwidgets import Classifier, batch, explain, wrap
+from camwidgets.classifiers.states import read_state
 
 
 class Net(nn.Module):
@@ -460,3 +463,67 @@ def test_a_missing_picture_is_told(tmp_path: Path) -> None:
 def test_a_map_of_very_few_pixels_is_saved_and_read(tmp_path: Path) -> None:
     made = explain(wrap(Named(), input_size=6), noise(side=6))
     assert camwidgets.Explanation.load(made.save(tmp_path)).map.shape == (6, 6)
+
+
+# --------------------------------------------------------------------------------------- one sentence, not a raw error
+
+
+def test_pictures_that_come_out_at_two_sizes_are_refused() -> None:
+    classifier = wrap(Net(), transforms.ToTensor(), input_size=32)
+    pictures = [Image.new("RGB", size, "grey") for size in ((32, 32), (40, 32))]
+    with pytest.raises(ValueError, match=r"at one size; these came out at 32×32, 32×40"):
+        explain(classifier, pictures)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": 1}, {"method": "rise", "masks": 8}])
+def test_one_target_a_picture_goes_with_its_picture(options: dict[str, Any]) -> None:
+    torch.manual_seed(0)
+    classifier, x = around(Net()), noise(3)
+    found = explain(classifier, x, target=torch.tensor([1, 2, 4]), **options)
+    assert [one.target for one in found] == [1, 2, 4]
+    alone = explain(classifier, x[2:], target=4, **options)
+    np.testing.assert_allclose(found[2].map, alone.map, atol=1e-5)
+    with pytest.raises(ValueError, match="2 targets were given for 3 pictures"):
+        explain(classifier, x, target=torch.tensor([1, 2]), **options)
+
+
+@pytest.mark.parametrize("size", [224.0, "224", (32, 32, 3), (32, 0), True, [32.0, 32]])
+def test_an_input_size_that_is_none_is_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"input_size must be a whole number of pixels, or two, \(h, w\); got"):
+        wrap(Net(), input_size=size)
+
+
+def test_networks_of_one_channel_are_told_what_is_served() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    grey = transforms.Compose([transforms.Grayscale(), transforms.Resize((28, 28)), transforms.ToTensor()])
+    with pytest.raises(ValueError, match=r"RGB pictures are served; it returned shape \(1, 28, 28\)"):
+        wrap(net, grey)
+    with pytest.raises(ValueError, match=r"takes pictures of 1 channels; networks that take 3×h×w \(RGB\) are served"):
+        explain(wrap(net, input_size=28), noise(side=28))
+
+
+@pytest.mark.parametrize("content", [b"<html><body>404</body></html>", b"not found\n", b"\x89PNG\r\n\x1a\n"])
+@pytest.mark.parametrize("name", ["a.pth", "a.safetensors"])
+def test_a_file_that_is_no_weights_is_not_said_to_hold_code(tmp_path: Path, content: bytes, name: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name) as told:
+        read_state(tmp_path / name)
+    assert "run code" not in str(told.value)
+
+
+def test_weights_are_read_whatever_the_suffix_and_the_wrapper(tmp_path: Path) -> None:
+    state = Net().state_dict()
+    save_file(state, tmp_path / "A.SAFETENSORS")
+    assert read_state(tmp_path / "A.SAFETENSORS").keys() == state.keys()
+    for before in ("_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."):
+        torch.save({before + name: value for name, value in state.items()}, tmp_path / "a.pth")
+        assert read_state(tmp_path / "a.pth").keys() == state.keys()
+
+
+def test_rise_of_a_negative_score_says_why_it_is_flat() -> None:
+    torch.manual_seed(0)
+    flat = explain(around(Net()), noise(), "rise", target=lambda y: y[0] - 100, masks=8)
+    assert flat.map.max() == 0
+    assert flat.reason is not None
+    assert "keeps what is above 0" in flat.reason
+    assert explain(around(Net()), noise(), "rise", target=lambda y: y.softmax(0)[0], masks=8).reason is None

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def fingerprint(tensor: Tensor) -> tuple[int, int, Any]:
@@ -45,6 +45,43 @@ def checked(x: Tensor) -> Tensor:
     if not all(math.isfinite(end) for end in torch.stack(x.detach().aminmax()).tolist()):
         raise ValueError("the preprocessed tensor contains NaN or infinity")
     return x
+
+
+def joined(tensors: list[Tensor]) -> Tensor:
+    """Preprocessed pictures, each N×3×h×w, as one batch; ValueError where their sizes differ."""
+    sizes = sorted({(int(x.shape[2]), int(x.shape[3])) for x in tensors})
+    if len(sizes) > 1:
+        found = ", ".join(f"{height}×{width}" for height, width in sizes[:3])
+        raise ValueError(
+            f"pictures that are given together must come out of the transform at one size; these came out at {found}: "
+            f"add a crop to the transform, or give them one by one"
+        )
+    return torch.cat(tensors)
+
+
+def check_channels(module: nn.Module, name: str, error: Exception) -> None:
+    """ValueError instead of `error` where the first convolution of a module does not take the three channels of RGB."""
+    first = next((layer for layer in module.modules() if isinstance(layer, nn.Conv2d)), None)
+    if first is not None and first.in_channels != 3:
+        raise ValueError(
+            f"{name} takes pictures of {first.in_channels} channels; networks that take 3×h×w (RGB) are served: put a "
+            f"layer before it that makes {first.in_channels} of three, torch.nn.Sequential(layer, module)"
+        ) from error
+
+
+def size_of(given: Any) -> tuple[int, int] | None:
+    """An `input_size` as (h, w): from one whole number or two.
+
+    Example:
+        >>> size_of(224)
+        (224, 224)
+    """
+    if given is None:
+        return None
+    pair = list(given) if isinstance(given, (list, tuple)) else [given, given]
+    if len(pair) != 2 or not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v > 0 for v in pair):
+        raise ValueError(f"input_size must be a whole number of pixels, or two, (h, w); got {given!r}")
+    return int(pair[0]), int(pair[1])
 
 
 def named(labels: Any) -> list[str] | None:

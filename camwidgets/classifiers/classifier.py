@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..errors import unknown
 from ..images import ImageSource, open_image
-from .checks import check_finite, checked, fingerprint, hash_of, named, one_each
+from .checks import check_channels, check_finite, checked, fingerprint, hash_of, joined, named, one_each
 from .guards import autocast, call, every_tensor, structure, undisturbed
 from .locking import ModuleLock
 from .preprocessing import Preprocess
@@ -184,7 +184,11 @@ class Classifier:
             classes = self.logits(self._on_device(noise)).shape[1]
 
         with self.lock, torch.inference_mode(False), torch.no_grad(), undisturbed(self.module):
-            found = trace(self.module, run, self.input_size)
+            try:
+                found = trace(self.module, run, self.input_size)
+            except RuntimeError as error:
+                check_channels(self.module, self.name, error)
+                raise
         return found, classes
 
     def tap(self, name: str) -> Tap:
@@ -249,7 +253,7 @@ class Classifier:
         if isinstance(image, (list, tuple)):
             if not image:
                 raise ValueError("an empty list of pictures was given")
-            return torch.cat([self.preprocess(one) for one in image])
+            return joined([self.preprocess(one) for one in image])
         return self._on_device(self.preprocessing(open_image(image))[None])
 
     def _on_device(self, x: Tensor) -> Tensor:

@@ -102,6 +102,11 @@ class CustomPreprocessing:
         if not isinstance(tensor, Tensor) or tensor.ndim != 3:
             got = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(tensor).__name__
             raise ValueError(f"the transform must return a 3×h×w tensor; it returned {got}")
+        if tensor.shape[0] != 3:
+            raise ValueError(
+                f"the transform must return a 3×h×w tensor, for networks that take RGB pictures are served; it "
+                f"returned shape {tuple(tensor.shape)}: leave the grey for a layer before the network"
+            )
         return tensor
 
     def show(self, tensor: Tensor) -> np.ndarray:

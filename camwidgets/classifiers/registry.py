@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import unknown
+from .checks import size_of
 from .classifier import Classifier
 from .preprocessing import CustomPreprocessing, Fit, Preprocess, Preprocessing
 from .states import adapt, read_state
@@ -97,7 +98,7 @@ def wrap(
         raise TypeError(f"wrap takes a torch.nn.Module; got {type(module).__name__}")
     if isinstance(module, torch.jit.ScriptModule):
         raise TypeError("wrap takes a Python module; this one is TorchScript, whose inner values cannot be tapped")
-    size = (input_size, input_size) if isinstance(input_size, int) else input_size
+    size = size_of(input_size)
     preprocessing: Preprocess
     if transform is None:
         size = size or (224, 224)

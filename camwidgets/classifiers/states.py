@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+WRAPPERS = ("module.", "_orig_mod.")  # before the names of a network that was wrapped when it was saved
+
 
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a state dict file: .safetensors, or .pth/.pt by `torch.load(weights_only=True)`.
@@ -24,6 +26,10 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except pickle.UnpicklingError as error:
+        if not _is_pickle(path):
+            raise ValueError(
+                f"{path.name!r} is no file of weights (.pth or .safetensors): it begins with {_beginning(path)!r}"
+            ) from error
         raise ValueError(
             f"{path.name!r} holds Python objects beside tensors, which could run code when read; it was not opened. "
             f"Save a plain state dict: torch.save(model.state_dict(), …), or .safetensors"
@@ -35,7 +41,24 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict) or not state or not all(isinstance(v, Tensor) for v in state.values()):
         raise ValueError(f"{path.name!r} is not a state dict: it does not hold named tensors alone")
-    return {str(key).removeprefix("module."): value for key, value in state.items()}
+    return {_plain(str(key)): value for key, value in state.items()}
+
+
+def _plain(key: str) -> str:
+    """Without what DataParallel and torch.compile put before the names, in any order."""
+    while key.startswith(WRAPPERS):
+        key = key.split(".", 1)[1]
+    return key
+
+
+def _beginning(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(16)
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file begins as a pickle or as the zip file that torch.save packs pickles in."""
+    return _beginning(path).startswith((b"PK\x03\x04", b"\x80"))
 
 
 def _why(error: Exception) -> str:
@@ -45,7 +68,7 @@ def _why(error: Exception) -> str:
 
 
 def _read(path: Path) -> Any:
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         from safetensors.torch import load_file
 
         return load_file(path)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..classifiers.classifier import Classifier
+from ..classifiers.guards import quantised
 from ..evidence import capture
 from .enhance import Enhancement, Take
 from .fusion import Plan, fuse
@@ -76,6 +77,26 @@ def refuse(method: Method, classifier: Classifier) -> None:
     reason = method.why_not(classifier)
     if reason:
         raise ValueError(reason)
+
+
+def check_gradients(method: Method, classifier: Classifier) -> None:
+    """Raise a ValueError if the method needs gradients and the network, quantised, has none."""
+    layer = quantised(classifier.module) if "gradients" in method.needs else None
+    if layer is not None:
+        raise ValueError(
+            f"{classifier.name} is quantised ({layer!r}), and quantised layers have no gradients, which {method.title} "
+            f"needs; explain the network as it was before, or take a method that asks for none, such as 'rise'"
+        )
+
+
+def why_flat(method: Method, target: Any, score: float) -> str:
+    """Why a map that ran the network is the same everywhere, as far as that is known."""
+    if callable(target) and score <= 0:
+        return (
+            f"flat: {method.title} keeps what is above 0, and the score that the target callable returns, {score:.3g}, "
+            f"is not; let it return a positive one, such as a probability"
+        )
+    return f"flat: {method.title} is the same everywhere"
 
 
 def maps_of(how: Recipe, request: Request, names: list[str]) -> dict[str, np.ndarray]:
