@@ -27,8 +27,16 @@ from .maps.fusion import Plan, fuse, make_plan
 from .maps.method import Method, Request
 from .maps.passes import Passes, Progress
 from .maps.recipe import (
-    Recipe, check_gradients, chosen_stages, each_map, enhancement, fused, maps_of, refuse, why_flat,
-)  # fmt: skip
+    Recipe,
+    check_gradients,
+    chosen_stages,
+    each_map,
+    enhancement,
+    fused,
+    maps_of,
+    refuse,
+    why_flat,
+)
 from .maps.stages import default_stages, flat_reason, ordered, sign_of, stage_maps
 
 
@@ -176,8 +184,8 @@ def explain(
             passes.report(len(made), len(x))
     else:
         for i in range(len(x)):
-            wanted = target[i] if each else target
-            made.append(run(classifier, x[i : i + 1], wanted, names, how, passes.step(i, len(x))))
+            one = target[i] if each else target
+            made.append(run(classifier, x[i : i + 1], one, names, how, passes.step(i, len(x))))
     return made if len(made) > 1 or isinstance(image, (list, tuple)) else made[0]
 
 
@@ -257,11 +265,7 @@ def _explanation(
         probability=float(logits.softmax(0)[int(target)]) if known else None,
         reason=reason,
         picture=picture,
-        made_by=made
-        | {
-            "model": classifier.name,
-            "picture_sha256": picture_hash(picture),
-        },
+        made_by=made | {"model": classifier.name, "picture_sha256": picture_hash(picture)},
     )
 
 

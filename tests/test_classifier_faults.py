@@ -121,7 +121,7 @@ def test_many_threads_on_overlapping_modules_all_come_through() -> None:
 
     def work(i: int) -> None:
         one = chains[i % 4]
-        mine = set(map(id, one.module))
+        mine = set(map(id, one.module.children()))
         with one.lock:
             assert all(mine.isdisjoint(others) for others in inside)
             inside.append(mine)
@@ -131,6 +131,26 @@ def test_many_threads_on_overlapping_modules_all_come_through() -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(800), timeout=120))
     assert not inside
+
+
+class Beside(Net):
+    """While it runs, a thread of the user's own sends something through its first convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        thread = threading.Thread(target=self.c1, args=(x.detach(),))
+        thread.start()
+        thread.join(60)
+        return super().forward(x)
+
+
+def test_a_pass_of_another_thread_is_not_taken_for_the_one_that_is_watched() -> None:
+    torch.manual_seed(0)
+    net = Beside()
+    plain = Net()
+    plain.load_state_dict(net.state_dict())
+    assert list(around(net).taps) == list(around(plain).taps)
+    np.testing.assert_array_equal(explain(around(net), noise()).map, explain(around(plain), noise()).map)
+    assert isinstance(around(net).prepared().module.get_submodule("b1"), nn.Identity)
 
 
 # -------------------------------------------------------------------------------------------------------- labels
@@ -385,7 +405,8 @@ def test_what_earlier_versions_saved_is_read(tmp_path: Path) -> None:
     about = json.loads((tmp_path / "explanation.json").read_text("utf-8"))
     about.update(format=1, stages=["S1", "0.1"])
     (tmp_path / "explanation.json").write_text(json.dumps(about), "utf-8")
-    np.savez(tmp_path / "maps.npz", map=made.map, S1=made.stage_maps["map"], **{"0.1": made.stage_maps["file"]})
+    arrays: dict[str, Any] = {"map": made.map, "S1": made.stage_maps["map"], "0.1": made.stage_maps["file"]}
+    np.savez(tmp_path / "maps.npz", **arrays)
     again = camwidgets.Explanation.load(tmp_path)
     np.testing.assert_array_equal(again.stage_maps["0.1"], made.stage_maps["file"])
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +16,10 @@ from .guards import autocast, call, every_tensor, structure, undisturbed
 from .locking import ModuleLock
 from .preprocessing import Preprocess
 from .taps import Tap, taps_table
+from .targets import Prediction, checked_index, index_of_label
 from .tracing import Attention, Trace, trace
 
 Target = Any  # class index, label, callable on one picture's logits, or None for the top class
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One class of a prediction: `probability` = softmax of the logits, in [0, 1]."""
-
-    index: int
-    label: str
-    probability: float
-    logit: float
 
 
 class Classifier:
@@ -217,19 +206,9 @@ class Classifier:
 
     def index(self, target: int | str) -> int:
         """The class index of a target: an index in range, or a label."""
-        count = self._traced[1]
         if isinstance(target, str):
-            return self._index_of_label(target)
-        position: int | None
-        try:
-            position = operator.index(target)
-        except TypeError:
-            position = None
-        if position is None or isinstance(target, bool) or getattr(target, "dtype", None) == torch.bool:
-            raise TypeError(f"a target is a class index, a label or a callable on the logits; got {target!r}")
-        if not 0 <= position < count:
-            raise ValueError(f"class {position} is out of range: {self.name} has classes 0 … {count - 1}")
-        return position
+            return index_of_label(target, self.labels)
+        return checked_index(target, self._traced[1], self.name)
 
     def check_target(self, target: Target) -> None:
         """Raise what a target that is not valid deserves, before anything is run for it."""
@@ -237,14 +216,6 @@ class Classifier:
             return
         for one in target if one_each(target) else [target]:
             self.index(one)
-
-    def _index_of_label(self, label: str) -> int:
-        found = [i for i, known in enumerate(self.labels) if known.casefold() == label.casefold()]
-        if not found:
-            raise unknown("label", label, self.labels)
-        if len(found) > 1:
-            raise ValueError(f"label {label!r} names the classes {found}; give one of these indices instead")
-        return found[0]
 
     def preprocess(self, image: ImageSource) -> Tensor:
         """A picture (or list of pictures, or an already preprocessed tensor) to an N×3×h×w tensor on the device."""
