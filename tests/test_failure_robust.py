@@ -146,3 +146,20 @@ def test_a_network_of_one_class_has_nothing_to_be_taken_for() -> None:
     assert "one class only" in (made.error or "")
     assert "one class only" in made._case["text"]
     made.close()
+
+
+def test_a_prediction_that_failed_is_not_awaited_for_ever(
+    explorer: FailureExplorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(explorer)
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("camwidgets.widgets.failure.work.effect_words", fails)
+        explorer.edit(Edit("paint", SPOT, {"colour": BLUE})).wait()
+    assert (explorer._effect["state"], explorer.error) == ("failed", "out of memory")
+    explorer.undo().redo().wait()
+    assert explorer._effect["state"] not in ("failed", "working")
+    assert explorer.error is None

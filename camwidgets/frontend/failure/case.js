@@ -80,8 +80,8 @@ export function casePart(act) {
 
 function drawVerdict(node, effect, words) {
   const working = effect.state === "working", so = effect.state === "preview" ? "While you draw: " : "", changed = effect.step > 0;
-  node.dataset.kind = working ? "working" : effect.back ? "back" : effect.flipped ? "flipped" : changed ? "same" : "none";
-  say(node, working ? "asking the network …" : !changed ? "Draw, or switch a channel off: the new prediction appears here."
+  node.dataset.kind = working ? "working" : effect.state === "failed" ? "none" : effect.back ? "back" : effect.flipped ? "flipped" : changed ? "same" : "none";
+  say(node, working ? "asking the network …" : effect.state === "failed" ? "No prediction: the network could not be asked. Draw or undo, and it is asked again." : !changed ? "Draw, or switch a channel off: the new prediction appears here."
     : so + (effect.back ? `Now right: ${effect.after}. What you changed was decisive.` : effect.flipped ? `Flipped: ${effect.before} → ${effect.after}` : `Still ${effect.after}. ${lead(effect, words)}`));
   node.title = effect.text || "";
 }
@@ -95,7 +95,7 @@ function lead(effect, words) {
 /** Before above, after below, in one row a class. */
 function drawBars(node, effect, words) {
   const list = effect.bars || [], step = effect.step > 0;
-  node.classList.toggle("cw-fail-stale", effect.state === "working");
+  node.classList.toggle("cw-fail-stale", ["working", "failed"].includes(effect.state));
   node.replaceChildren(...list.map((one) => {
     const role = one.index === words.own.index ? "own" : one.index === words.taken.index ? "taken" : "other";
     const tag = role === "own" ? (words.right ? "it" : "true") : role === "taken" ? (words.right ? "next" : "taken for") : "";

@@ -143,6 +143,11 @@ class FailureWork(FailureCases):
             self._tell_log(case)
         self._start_effect(case)
 
+    def _broken(self, name: str, error: Exception) -> None:
+        if name == "effect":
+            self._effect = {**self._effect, "state": "failed"}
+        super()._broken(name, error)
+
     def _start_effect(self, case: Case) -> None:
         edits = case.edits.copy()
 
