@@ -59,12 +59,13 @@ class Pipeline:
         self.passes = {"forward": 0, "backward": 0}
         self._kept: Kept | None = None
         self._using = threading.Lock()  # while it is held nobody gives up the graph
+        self._forgotten = 0  # how often; a run that began before does not keep what it found
         self._scenes = 0
 
     def run(self, request: Request, tell: Tell, check: Callable[[], None]) -> Scene:
         """The scene for `request`. `tell` hears each step before it begins; `check` may raise to stop in between."""
         with self._using:
-            source = self.pictures[request.picture]
+            source, forgotten = self.pictures[request.picture], self._forgotten
             kept = self._kept
             if kept is None or self._outdated(kept, request, source):
                 kept = self._record(request, source, tell, check)
@@ -74,12 +75,14 @@ class Pipeline:
             self._scenes += 1
             scene = make_scene(kept.evidence, request.method, kept.shown, source.text, self._scenes)
             check()
-            self._keep(kept)
+            if forgotten == self._forgotten:
+                self._keep(kept)
         _used(self)
         return scene
 
     def forget(self, picture: str) -> None:
         """The picture of that key has changed: run the network on it again."""
+        self._forgotten += 1
         if self._kept is not None and self._kept.picture == picture:
             self.close()
 
