@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Page, ViewportSize, expect, sync_playwright
 
 from camwidgets.doctor import find_browser
 from tests.browser.jupyter import JupyterServer
@@ -27,6 +27,7 @@ CHROMIUM_ARGUMENTS = [
 ]
 VIEWPORT = ViewportSize(width=1440, height=1000)
 FAILED = pytest.StashKey[bool]()
+expect.set_options(timeout=30_000)  # of Playwright's 5 s a busy machine may take more
 
 
 class Visitor(Protocol):
