@@ -21,8 +21,8 @@ from .classifiers.classifier import Classifier
 from .errors import choose
 from .evidence import capture
 from .explanation import Explanation, explain, explain_evidence
+from .files import replaced
 from .images import open_image
-from .learning.files import replaced
 from .maps.catalogue import find
 from .maps.fusion import make_plan
 from .maps.passes import Passes, Progress

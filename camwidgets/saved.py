@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from .learning.files import read_arrays, replaced
+from .files import read_arrays, replaced
 
 if TYPE_CHECKING:
     from .explanation import Explanation

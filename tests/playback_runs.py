@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from camwidgets.classifiers.toynet import ToyNet
 from camwidgets.datasets.toyworld import ToyWorld
-from camwidgets.learning.files import write_arrays, write_json, write_table
+from camwidgets.files import write_arrays, write_json, write_table
 from camwidgets.learning.netspec import spec_of
 
 CLASSES = ["cat", "dog", "bird"]

@@ -18,7 +18,7 @@ import pytest
 import traitlets
 
 from camwidgets import Playback
-from camwidgets.learning.files import write_arrays, write_json
+from camwidgets.files import write_arrays, write_json
 from camwidgets.learning.run import open_run
 from camwidgets.widgets.playback import reel as playback_reel
 from camwidgets.widgets.playback import work as playback_work

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from camwidgets.classifiers.toynet import ToyNet
-from camwidgets.learning.files import read_arrays, replaced, write_arrays, write_json, write_table
+from camwidgets.files import read_arrays, replaced, write_arrays, write_json, write_table
 from camwidgets.learning.netspec import rebuilt, spec_of
 from camwidgets.learning.run import open_run
 
@@ -200,7 +200,7 @@ def test_arrays_that_lie_are_refused_before_they_take_memory(tmp_path: Path, con
 def test_an_archive_that_unpacks_to_more_than_is_read_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from camwidgets.learning import files
+    from camwidgets import files
 
     monkeypatch.setattr(files, "MOST_ARRAYS", 1000)
     write_arrays(tmp_path / "a.npz", {"a": np.zeros(600, np.uint8), "b": np.zeros(600, np.uint8)})

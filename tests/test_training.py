@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from camwidgets.classifiers.toynet import ToyNet
+from camwidgets.files import read_arrays, write_arrays
 from camwidgets.learning import checkpoint as checkpoint_module
 from camwidgets.learning.checkpoint import differences
 from camwidgets.learning.feed import Feed, chosen_view, moved
-from camwidgets.learning.files import read_arrays, write_arrays
 from camwidgets.learning.gain import GainObjective
 from camwidgets.learning.labelled import Labelled
 from camwidgets.learning.loop import Settings, rate_at
@@ -353,7 +353,7 @@ def test_a_full_disk_is_said_and_the_last_checkpoint_is_whole(
             yield Half(file) if full[0] and path.name.endswith(kind) else file
 
     monkeypatch.setattr("camwidgets.learning.checkpoint.replaced", replaced)
-    monkeypatch.setattr("camwidgets.learning.files.replaced", replaced)
+    monkeypatch.setattr("camwidgets.files.replaced", replaced)
 
     def fill(done: int, total: int) -> None:
         full[0] = done > 9  # in the second epoch

@@ -19,6 +19,7 @@ from PIL import Image
 from ..classifiers.classifier import Classifier
 from ..classifiers.taps import Tap
 from ..evidence import Evidence, record
+from ..files import replaced
 from .growth import rebuild_known
 from .naming import Dissection
 from .stored import FILES, FLOATS, FORMAT, read
@@ -67,8 +68,6 @@ def xml_text(text: str) -> str:
 
 def save(tree: Decomposition, folder: str | Path) -> Path:
     """See `Decomposition.save`. All is made before anything is written: a failure leaves a tree that was there."""
-    from ..learning.files import replaced
-
     arrays = _packed(tree)
     content = {**_content(tree), "arrays_sha256": hashlib.sha256(arrays).hexdigest()}
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..files import sweep
 from .accumulated import BLOCK, Key, Maps, read_state, state_folder, states, write_state
 from .disk import HOLDER, allocate, locked, room
-from .files import sweep
 from .layout import Layout
 
 KEEP = 2  # states: a kill may come between a flush and the checkpoint that speaks of it

@@ -25,7 +25,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .files import read_arrays, write_arrays
+from ..files import read_arrays, write_arrays
 from .layout import Layout
 
 BLOCK = 1 << 22  # bytes copied at a time

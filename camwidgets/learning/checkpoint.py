@@ -16,8 +16,8 @@ from filelock import FileLock
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from ..files import replaced, sweep, write_arrays, write_json, write_table
 from .disk import locked
-from .files import replaced, sweep, write_arrays, write_json, write_table
 from .run import SCHEMA
 
 LAST = "last.pt"

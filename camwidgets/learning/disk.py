@@ -15,7 +15,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 from psutil import pid_exists
 
-from .files import write_json
+from ..files import write_json
 
 PATIENCE = 0.5  # seconds; whoever has the folder open keeps it for a whole training
 ORPHANED = 30.0  # seconds

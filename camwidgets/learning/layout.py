@@ -11,7 +11,7 @@ import numpy as np
 
 from ..datasets.checks import check_integer
 from ..errors import choose, unknown
-from .files import read_arrays, read_json, write_arrays, write_json
+from ..files import read_arrays, read_json, write_arrays, write_json
 
 SCHEMA = 1
 RULES = ("max", "mean")

@@ -25,7 +25,7 @@ from ..classifiers import Classifier, wrap
 from ..classifiers.preprocessing import Preprocessing
 from ..classifiers.states import adapt, read_state
 from ..errors import unknown
-from .files import MOST_TEXT, read_arrays, read_json
+from ..files import MOST_TEXT, read_arrays, read_json
 from .labelled import UNKNOWN
 from .netspec import rebuilt
 from .objective import MEAN, STD

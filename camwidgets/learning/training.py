@@ -22,9 +22,9 @@ from torch import nn
 from ..classifiers.guards import every_module
 from ..datasets.checks import check_integer
 from ..errors import choose, unknown
+from ..files import write_arrays
 from .checkpoint import RunFolder, TrainingStopped
 from .feed import Feed
-from .files import write_arrays
 from .labelled import UNKNOWN
 from .loop import Callers, Loop, Settings, Told
 from .netspec import spec_of

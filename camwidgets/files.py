@@ -1,4 +1,4 @@
-"""Files of a run: written beside and renamed, so that a kill or a full disk leaves the old or the new one, whole.
+"""Files that are kept: written beside and renamed, so that a kill or a full disk leaves the old or the new one, whole.
 
 What is read is checked first: no pickle, no array larger than it may be, no name that leads out of the folder.
 """
