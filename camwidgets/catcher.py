@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from .classifiers.activations import GATES, PRODUCTS, activation_of
-from .classifiers.guards import unfused
+from .classifiers.guards import this_thread, unfused
 from .classifiers.taps import Tap
 
 
@@ -34,17 +33,17 @@ class Catcher(TorchFunctionMode):
     @contextmanager
     def attached(self, module: nn.Module) -> Iterator[None]:
         names = {name for name, _ in (*self.wanted, *self.functions)}
-        mine = get_ident()  # a pass of the user's own, in another thread, is none of ours
+        mine = this_thread()
         with ExitStack() as stack:
             for name in names:
                 child = module.get_submodule(name)
                 if getattr(child, "inplace", False) is True:
                     before = child.register_forward_pre_hook(
-                        lambda m, i, name=name: self.enter_in_place(name, i) if get_ident() == mine else None
+                        lambda m, i, name=name: self.enter_in_place(name, i) if mine() else None
                     )
                     stack.callback(before.remove)
                 handle = child.register_forward_hook(
-                    lambda m, i, out, name=name: self.hook(name, out) if get_ident() == mine else None
+                    lambda m, i, out, name=name: self.hook(name, out) if mine() else None
                 )
                 stack.callback(handle.remove)
             if self.functions:

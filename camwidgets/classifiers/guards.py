@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from itertools import chain
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -42,6 +43,15 @@ def structure(module: nn.Module) -> tuple[Any, ...]:
     modules = every_module(module)
     shapes = [p.shape for m in modules for p in m._parameters.values() if p is not None and not is_lazy(p)]
     return (*modules, *shapes)
+
+
+def this_thread() -> Callable[[], bool]:
+    """Asks later whether it is still the thread that asked now: hooks see the user's own passes in other threads, too.
+
+    While `torch.compile` traces a pass, that is this thread's own (and threads are nothing that it can trace).
+    """
+    mine = get_ident()
+    return lambda: torch.compiler.is_compiling() or get_ident() == mine
 
 
 @contextmanager

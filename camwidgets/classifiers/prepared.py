@@ -13,7 +13,6 @@ import copy
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from threading import get_ident
 from typing import Any
 
 import torch
@@ -22,7 +21,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .classifier import Classifier
-from .guards import every_module, undisturbed
+from .guards import every_module, this_thread, undisturbed
 from .notes import flat
 from .taps import Tap
 
@@ -93,12 +92,12 @@ class _Watch(TorchDispatchMode):
 
     @contextmanager
     def attached(self) -> Iterator[None]:
-        mine = get_ident()
+        mine = this_thread()
         with ExitStack() as stack:
             for name, child in self.module.named_modules():
 
                 def called(m: nn.Module, given: Any, out: Any, name: str = name) -> None:
-                    if get_ident() == mine:
+                    if mine():
                         self.calls.append((name, given[0] if given else None, out))
                         if name in self.convs:
                             self.made[id(out)] = name

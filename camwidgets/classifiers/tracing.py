@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from threading import get_ident
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .activations import GATES, NONNEGATIVE, activation_of
-from .guards import unfused
+from .guards import this_thread, unfused
 from .notes import Note, channels_of, flat, layout_of, moved, padded, passed_by_everything
 from .receptive import join, pair, slid
 from .staging import choose_stages
@@ -277,18 +276,18 @@ def _attention_length(name: str, inputs: list[Tensor], out: Any) -> int:
 @contextmanager
 def _watch_modules(module: nn.Module, tracer: _Tracer) -> Iterator[None]:
     handles: list[Any] = []
-    mine = get_ident()  # a pass of the user's own, in another thread, is none of ours
+    mine = this_thread()
     try:
         for name, child in module.named_modules():
             nested = any(True for _ in child.children())
             weights = any(True for _ in child.parameters())
 
             def enter(m: Any, given: Any, name: str = name, nested: bool = nested, weights: bool = weights) -> None:
-                if get_ident() == mine:
+                if mine():
                     tracer.entered(name, nested, weights, given)
 
             def leave(m: Any, given: Any, out: Any) -> None:
-                if get_ident() == mine:
+                if mine():
                     tracer.left(out)
 
             handles += [child.register_forward_pre_hook(enter), child.register_forward_hook(leave)]

@@ -57,6 +57,13 @@ class Pictures:
             code = f"camwidgets.samples.picture({name!r})"
             self._sources[name] = Source(name, "Samples", _Sample(name), code)
 
+    def offer(self, image: Any, pictures: Any) -> str:
+        """What an explorer is given, and the samples behind it; returns the key of the picture to begin with."""
+        first = None if image is None else self.add(image)
+        listed = None if pictures is None else self.add_many(pictures)
+        self.add_samples()
+        return first or listed or next(iter(self._sources), "")
+
     def add_path(self, path: str | Path) -> str:
         """One picture file, or all pictures of a folder; returns the key of the (first) one.
 

@@ -33,6 +33,13 @@ def checked() -> Iterator[None]:
         raise BadValue(str(error)) from None
 
 
+def fraction(proposal: Any, least: float = 0.0) -> float:
+    """The value of a trait that lies in least … 1; a validator's answer."""
+    if not least <= proposal.value <= 1:
+        raise BadValue(f"{proposal.trait.name} must lie in {least:g} … 1; got {proposal.value!r}")
+    return float(proposal.value)
+
+
 class Speaking(AnyWidget):
     """A view whose `_status` says what it is doing, what was done and what went wrong.
 

@@ -11,6 +11,7 @@ import traitlets as t
 
 from ..classifiers.classifier import Classifier
 from ..classifiers.given import check_classifier
+from ..classifiers.registry import EMBEDDED
 from ..errors import unknown
 from .sources import Networks, Pictures, torchvision_sizes
 from .speaking import BadValue, Speaking, failure
@@ -66,6 +67,12 @@ class Subject(Speaking):
         if proposal.value not in self.networks.names():
             raise BadValue(str(unknown("network", proposal.value, self.networks.names())))
         return str(proposal.value)
+
+    def _begin(self, classifier: Any, picture: str) -> None:
+        """The menus, and what is asked for first: the network that was given, or was named, or the embedded one."""
+        self._pictures, self._networks = self.pictures.options(), self.networks.options()
+        self.network = classifier if isinstance(classifier, str) else next(iter(self.networks.given), EMBEDDED)
+        self.picture = picture
 
     # ------------------------------------------------------------------ asking
 

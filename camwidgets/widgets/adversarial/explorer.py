@@ -11,7 +11,6 @@ import traitlets as t
 from PIL import Image
 
 from ...classifiers.classifier import Classifier
-from ...classifiers.registry import EMBEDDED
 from ...decomposition.diff import TreeDiff
 from ...errors import choose, unknown
 from ...investigate.attacks import METHODS
@@ -79,16 +78,12 @@ class AdversarialExplorer(AdversarialWork):
             if name not in OPTIONS:
                 raise unknown("option of AdversarialExplorer", name, OPTIONS)
         offered = Pictures()
-        first = None if image is None else offered.add(image)
-        listed = None if pictures is None else offered.add_many(pictures)
-        offered.add_samples()
+        first = offered.offer(image, pictures)
         known = Networks([*given(classifier, "AdversarialExplorer"), *(classifiers or ())])
         own = own_attacks(attacks, attack)
         super().__init__(offered, known, own, **palettes())
         self._attacks = [{"value": name, "text": NAMES.get(name, name)} for name in (*METHODS, *own)]
-        self._pictures, self._networks = offered.options(), known.options()
-        self.network = classifier if isinstance(classifier, str) else next(iter(known.given), EMBEDDED)
-        self.picture = first or listed or next(iter(offered.keys()), "")
+        self._begin(classifier, first)
         self.attack = attack if isinstance(attack, str) else list(own)[-1]
         self.norm, self.steps, self.seed = norm, steps, seed
         self.target, self.targeted = target, targeted

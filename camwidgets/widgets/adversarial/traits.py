@@ -13,7 +13,7 @@ from ...errors import unknown
 from ...figures.colour import SEQUENTIAL
 from ...investigate.attacks import METHODS, NORMS
 from ...investigate.rival import CHOSEN
-from ..speaking import BadValue
+from ..speaking import BadValue, fraction
 from ..subject import Subject
 
 # What a sweep is made of: when one of these changes, the sweep on screen is stale.
@@ -141,9 +141,7 @@ class AdversarialTraits(Subject):
 
     @t.validate("opacity")
     def _part(self, proposal: Any) -> float:
-        if not 0 <= proposal.value <= 1:
-            raise BadValue(f"opacity must lie in 0 … 1; got {proposal.value!r}")
-        return float(proposal.value)
+        return fraction(proposal)
 
     @t.validate("index")
     def _shown_one(self, proposal: Any) -> int:

@@ -9,10 +9,10 @@ import traitlets as t
 from ...errors import unknown
 from ..scene import Scene
 from ..sources import Networks, Pictures
-from ..speaking import checked
+from ..speaking import BadValue, checked
 from ..worker import Ticket, Worker, answering
 from .pipeline import Pipeline, Request
-from .traits import REQUESTS, BadValue, ExplorerTraits
+from .traits import REQUESTS, ExplorerTraits
 
 
 class Asking(ExplorerTraits):

@@ -9,7 +9,6 @@ from typing import Any
 import traitlets as t
 
 from ...classifiers.classifier import Classifier
-from ...classifiers.registry import EMBEDDED
 from ...errors import unknown
 from ...explanation import Explanation, explain_evidence
 from ...maps.catalogue import find_evidence
@@ -64,14 +63,10 @@ class CamExplorer(Asking):
             if name not in OPTIONS:
                 raise unknown("option of CamExplorer", name, OPTIONS)
         offered = Pictures()
-        first = None if image is None else offered.add(image)
-        listed = None if pictures is None else offered.add_many(pictures)
-        offered.add_samples()
+        first = offered.offer(image, pictures)
         self._explained: tuple[Any, Explanation] | None = None
         super().__init__(offered, Networks([*given(classifier, "CamExplorer"), *(classifiers or ())]), **menus())
-        self._pictures, self._networks = offered.options(), self.networks.options()
-        self.network = classifier if isinstance(classifier, str) else next(iter(self.networks.given), EMBEDDED)
-        self.picture = first or listed or next(iter(offered.keys()), "")
+        self._begin(classifier, first)
         self.target = target
         for name, value in options.items():
             setattr(self, name, value)

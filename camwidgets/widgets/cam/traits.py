@@ -14,8 +14,7 @@ from ...figures.overlay import BLENDS
 from ...maps.catalogue import find_evidence
 from ...maps.fusion import PRESETS, REDUCTIONS, SCALES
 from ...maps.gradient import SIGNS
-from ..speaking import BadValue as BadValue
-from ..speaking import checked
+from ..speaking import BadValue, checked, fraction
 from ..subject import Subject
 
 REQUESTS = ("picture", "network", "target", "method")
@@ -102,6 +101,4 @@ class ExplorerTraits(Subject):
 
     @t.validate("opacity", "threshold")
     def _share(self, proposal: Any) -> float:
-        if not 0 <= proposal.value <= 1:
-            raise BadValue(f"{proposal.trait.name} must lie in 0 … 1; got {proposal.value!r}")
-        return float(proposal.value)
+        return fraction(proposal)

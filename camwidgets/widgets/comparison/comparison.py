@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...classifiers.classifier import Classifier
-from ...classifiers.registry import EMBEDDED
 from ...errors import unknown
 from ...explanation import Explanation
 from ...maps.catalogue import methods as catalogue
@@ -71,15 +70,11 @@ class MethodComparison(Queue):
             if name not in OPTIONS:
                 raise unknown("option of MethodComparison", name, OPTIONS)
         offered = Pictures()
-        first = None if image is None else offered.add(image)
-        listed = None if pictures is None else offered.add_many(pictures)
-        offered.add_samples()
+        first = offered.offer(image, pictures)
         known = Networks([*given(classifier, "MethodComparison"), *(classifiers or ())])
         asked = [name for name in FIRST if name in catalogue()] if methods is None else _several(methods)
         super().__init__(offered, known, asked, **palettes())
-        self._pictures, self._networks = offered.options(), known.options()
-        self.network = classifier if isinstance(classifier, str) else next(iter(known.given), EMBEDDED)
-        self.picture = first or listed or next(iter(offered.keys()), "")
+        self._begin(classifier, first)
         self.target, self.enhanced = target, enhanced
         for name, value in options.items():
             setattr(self, name, value)

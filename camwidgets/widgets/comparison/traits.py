@@ -11,7 +11,7 @@ import traitlets as t
 from ...errors import unknown
 from ...figures.colour import SEQUENTIAL
 from ...figures.overlay import BLENDS
-from ..speaking import BadValue
+from ..speaking import BadValue, fraction
 from ..subject import Subject
 
 RESTS = ("dim", "blur")
@@ -68,10 +68,7 @@ class ComparisonTraits(Subject):
 
     @t.validate("opacity", "share")
     def _part(self, proposal: Any) -> float:
-        least = 0.01 if proposal.trait.name == "share" else 0
-        if not least <= proposal.value <= 1:
-            raise BadValue(f"{proposal.trait.name} must lie in {least:g} … 1; got {proposal.value!r}")
-        return float(proposal.value)
+        return fraction(proposal, 0.01 if proposal.trait.name == "share" else 0.0)
 
     @t.validate("zoom")
     def _zoom_range(self, proposal: Any) -> float:

@@ -10,7 +10,7 @@ from ...errors import choose, unknown
 from ...figures.colour import SEQUENTIAL
 from ...figures.overlay import BLENDS
 from ..scene import palettes
-from ..speaking import BadValue, Speaking, checked
+from ..speaking import BadValue, Speaking, checked, fraction
 
 SCALES = ("fixed", "own")
 AGAINST = ("since", "other")
@@ -96,9 +96,7 @@ class PlaybackTraits(Speaking):
 
     @t.validate("opacity")
     def _share(self, proposal: Any) -> float:
-        if not 0 <= proposal.value <= 1:
-            raise BadValue(f"opacity must lie in 0 … 1; got {proposal.value!r}")
-        return float(proposal.value)
+        return fraction(proposal)
 
     @t.validate("speed")
     def _pace(self, proposal: Any) -> float:

@@ -73,12 +73,9 @@ class TreeExplorer(TreeIndexing):
         given(classifier, "TreeExplorer")
         self._ready, self._local, self._inner, self._telling = False, threading.local(), inner, Telling()
         self.classifier = classifier if isinstance(classifier, Classifier) else load(classifier or EMBEDDED)
-        self.pictures = pictures if isinstance(pictures, Pictures) else Pictures()
-        first = image if inner else None if image is None else self.pictures.add(image)
-        if not isinstance(pictures, Pictures):
-            listed = None if pictures is None else self.pictures.add_many(pictures)
-            self.pictures.add_samples()
-            first = first or listed
+        shared = isinstance(pictures, Pictures)  # with the tree that this one stands beside
+        self.pictures = pictures if shared else Pictures()
+        first = image if shared else self.pictures.offer(image, pictures)
         names = names or shipped(self.classifier)
         if names is not None:
             names.check(self.classifier.weights_hash(), self.classifier.name)
@@ -96,7 +93,7 @@ class TreeExplorer(TreeIndexing):
         body = ipywidgets.HBox([frame, self.side]).add_class("cw-tree-body")
         super().__init__([self.head, body])
         self.add_class("cw-tree")
-        self.picture = first or next(iter(self.pictures.keys()), "")
+        self.picture = first
         self.target, self.top = target, top
         for name, value in options.items():
             self._check_option(name)

@@ -10,7 +10,7 @@ import traitlets as t
 from ...decomposition.ablation import REMOVALS
 from ...decomposition.tree import SIGNS
 from ...errors import unknown
-from ..cam.traits import BadValue
+from ..speaking import BadValue
 
 SETTINGS = ("picture", "target", "top", "depth", "conditional", "sign", "merge")
 MOST_TOP = 5
